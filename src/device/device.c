@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The wrappers around every backend: ranges are checked here and nowhere else, transfers are
+ * completed, and each failure is put into words that name the device, the operation and the range.
+ *
+ * dev->size is read and written atomically here, because writes past the end of a file extend it
+ * and several threads may write at once. Shrinking is the caller's to serialise: a resize must not
+ * run beside requests that touch the part that goes away.
+ */
+#include "device/device.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include "base/bytes.h"
+
+/* Zeros to write where a backend cannot zero; aligned, in case the backend does direct I/O. */
+#define ZERO_PIECE 65536u
+static const uint8_t zero_piece[ZERO_PIECE] __attribute__((aligned(4096)));
+
+uint64_t bow_dev_size(const struct bow_dev *dev)
+{
+	return __atomic_load_n(&dev->size, __ATOMIC_ACQUIRE);
+}
+
+/* A write ended at `end`: the size is at least that. Another thread may have got further already.
+ */
+static void size_at_least(struct bow_dev *dev, uint64_t end)
+{
+	uint64_t size = bow_dev_size(dev);
+
+	while (size < end && !__atomic_compare_exchange_n(&dev->size, &size, end, false,
+							  __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		;
+}
+
+static void hint_for(struct bowimg_error *err, int code)
+{
+	if (code == -EIO)
+		bow_err_hint(err, "the storage under the image failed; see the kernel's messages "
+				  "(dmesg) and check it before going on");
+	else if (code == -ENOSPC || code == -EDQUOT)
+		bow_err_hint(err, "make room on the file system that holds the image, then run the "
+				  "same command again");
+	else if (code == -EFBIG)
+		bow_err_hint(err, "raise the file size limit (ulimit -f), or move the image to a "
+				  "file system that allows larger files");
+}
+
+/* `op` failed with `code` on this range. */
+static int fail(struct bow_dev *dev, struct bowimg_error *err, int code, const char *op,
+		uint64_t bytes, uint64_t off)
+{
+	bow_err_errno(err, code, "%s: %s %" PRIu64 " bytes at offset %" PRIu64, dev->name, op,
+		      bytes, off);
+	hint_for(err, code);
+	return code;
+}
+
+static int check_range(struct bow_dev *dev, struct bowimg_error *err, const char *op,
+		       uint64_t bytes, uint64_t off, uint64_t limit)
+{
+	if (bow_range_ok(off, bytes, limit))
+		return 0;
+	bow_err(err, -EINVAL,
+		"%s: %s %" PRIu64 " bytes at offset %" PRIu64 ": the range is empty or not inside "
+		"the %" PRIu64 " bytes that may be accessed",
+		dev->name, op, bytes, off, limit);
+	bow_err_hint(err, "if the image has its full length, this is a bug in the caller");
+	return -EINVAL;
+}
+
+static int check_writable(struct bow_dev *dev, struct bowimg_error *err, const char *op)
+{
+	if (!dev->readonly)
+		return 0;
+	bow_err(err, -EROFS, "%s: %s: the image was opened for reading only", dev->name, op);
+	bow_err_hint(err, "use a command that opens the image for writing");
+	return -EROFS;
+}
+
+int bow_dev_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off,
+		 struct bowimg_error *err)
+{
+	uint8_t *p = buf;
+	size_t done = 0;
+	int rc = check_range(dev, err, "read", bytes, off, bow_dev_size(dev));
+
+	if (rc)
+		return rc;
+	while (done < bytes) {
+		int64_t n = dev->ops->read(dev, p + done, bytes - done, off + done);
+
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return fail(dev, err, (int)n, "read", bytes, off);
+		if (n == 0) {
+			bow_err(err, -EIO,
+				"%s: read %zu bytes at offset %" PRIu64 ": the image ends early, "
+				"at %" PRIu64,
+				dev->name, bytes, off, off + done);
+			bow_err_hint(err, "somebody shortened the image while it was open; give it "
+					  "back its length before going on");
+			return -EIO;
+		}
+		assert((uint64_t)n <= bytes - done);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* The range has been checked. */
+static int write_all(struct bow_dev *dev, const uint8_t *p, size_t bytes, uint64_t off)
+{
+	while (bytes > 0) {
+		int64_t n = dev->ops->write(dev, p, bytes, off);
+
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return -EIO;
+		assert((uint64_t)n <= bytes);
+		p += n;
+		off += (uint64_t)n;
+		bytes -= (size_t)n;
+		size_at_least(dev, off);
+	}
+	return 0;
+}
+
+int bow_dev_write(struct bow_dev *dev, const void *buf, size_t bytes, uint64_t off,
+		  struct bowimg_error *err)
+{
+	uint64_t limit = dev->can_grow ? (uint64_t)INT64_MAX : bow_dev_size(dev);
+	int rc = check_writable(dev, err, "write");
+
+	if (!rc)
+		rc = check_range(dev, err, "write", bytes, off, limit);
+	if (rc)
+		return rc;
+	rc = write_all(dev, buf, bytes, off);
+	return rc ? fail(dev, err, rc, "write", bytes, off) : 0;
+}
+
+int bow_dev_flush(struct bow_dev *dev, struct bowimg_error *err)
+{
+	int rc = dev->ops->flush(dev);
+
+	if (rc) {
+		bow_err_errno(err, rc, "%s: flush", dev->name);
+		hint_for(err, rc);
+	}
+	return rc;
+}
+
+static int write_zeros(struct bow_dev *dev, uint64_t off, uint64_t bytes)
+{
+	int rc = 0;
+
+	while (bytes > 0 && !rc) {
+		size_t piece = (size_t)bow_min(bytes, ZERO_PIECE);
+
+		rc = write_all(dev, zero_piece, piece, off);
+		off += piece;
+		bytes -= piece;
+	}
+	return rc;
+}
+
+int bow_dev_zero(struct bow_dev *dev, uint64_t off, uint64_t bytes, enum bow_zero_mode mode,
+		 struct bowimg_error *err)
+{
+	int rc = check_writable(dev, err, "zero");
+
+	if (!rc)
+		rc = check_range(dev, err, "zero", bytes, off, bow_dev_size(dev));
+	if (rc)
+		return rc;
+	do {
+		rc = dev->ops->zero ? dev->ops->zero(dev, off, bytes, mode) : -EOPNOTSUPP;
+	} while (rc == -EINTR);
+	if (rc == -EOPNOTSUPP)
+		rc = write_zeros(dev, off, bytes);
+	return rc ? fail(dev, err, rc, "zero", bytes, off) : 0;
+}
+
+int bow_dev_resize(struct bow_dev *dev, uint64_t size, struct bowimg_error *err)
+{
+	int rc = check_writable(dev, err, "resize");
+
+	if (!rc)
+		rc = check_range(dev, err, "resize to", size, 0, INT64_MAX);
+	if (rc)
+		return rc;
+	do {
+		rc = dev->can_grow && dev->ops->resize ? dev->ops->resize(dev, size) : -EOPNOTSUPP;
+	} while (rc == -EINTR);
+	if (!rc) {
+		__atomic_store_n(&dev->size, size, __ATOMIC_RELEASE);
+		return 0;
+	}
+	bow_err_errno(err, rc, "%s: resize from %" PRIu64 " to %" PRIu64 " bytes", dev->name,
+		      bow_dev_size(dev), size);
+	hint_for(err, rc);
+	return rc;
+}
+
+int bow_dev_reserve(struct bow_dev *dev, uint64_t bytes_past_end, struct bowimg_error *err)
+{
+	uint64_t size = bow_dev_size(dev);
+	int rc = check_writable(dev, err, "reserve space");
+
+	if (!rc)
+		rc = check_range(dev, err, "reserve", bytes_past_end, size, INT64_MAX);
+	if (rc)
+		return rc;
+	do {
+		rc = dev->can_grow && dev->ops->reserve ? dev->ops->reserve(dev, bytes_past_end)
+							: -EOPNOTSUPP;
+	} while (rc == -EINTR);
+	return rc ? fail(dev, err, rc, "reserve", bytes_past_end, size) : 0;
+}
+
+int bow_dev_close(struct bow_dev *dev, struct bowimg_error *err)
+{
+	char name[256]; /* dev->name goes away with dev */
+	int rc;
+
+	if (!dev)
+		return 0;
+	snprintf(name, sizeof(name), "%s", dev->name);
+	rc = dev->ops->close(dev);
+	if (rc) {
+		bow_err_errno(err, rc, "%s: close", name);
+		hint_for(err, rc);
+	}
+	return rc;
+}
+
+int bow_dev_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *bytes,
+		   struct bowimg_error *err)
+{
+	uint64_t size = bow_dev_size(dev), reach = 0;
+	bool is_hole = false;
+	int rc = check_range(dev, err, "look for holes in", 1, off, size);
+
+	if (rc)
+		return rc;
+	rc = dev->ops->extent ? dev->ops->extent(dev, off, &is_hole, &reach) : -EOPNOTSUPP;
+	if (rc == -EOPNOTSUPP) {
+		is_hole = false;
+		reach = size - off;
+	} else if (rc) {
+		return fail(dev, err, rc, "look for holes in", size - off, off);
+	}
+	assert(reach > 0);
+	*hole = is_hole;
+	*bytes = bow_min(reach, size - off);
+	return 0;
+}
+
+int bow_dev_drop_cache(struct bow_dev *dev, struct bowimg_error *err)
+{
+	int rc = dev->ops->drop_cache ? dev->ops->drop_cache(dev) : 0;
+
+	if (rc == -EOPNOTSUPP)
+		rc = 0;
+	return rc ? bow_err_errno(err, rc, "%s: drop cached data", dev->name) : 0;
+}
+
+bool bow_dev_get_mtime(struct bow_dev *dev, struct timespec *t)
+{
+	return dev->ops->get_mtime && dev->ops->get_mtime(dev, t) == 0;
+}
+
+int bow_dev_set_mtime(struct bow_dev *dev, const struct timespec *t, struct bowimg_error *err)
+{
+	int rc = check_writable(dev, err, "set the modification time");
+
+	if (rc)
+		return rc;
+	rc = dev->ops->set_mtime ? dev->ops->set_mtime(dev, t) : 0;
+	if (rc == -EOPNOTSUPP)
+		rc = 0;
+	return rc ? bow_err_errno(err, rc, "%s: set the modification time", dev->name) : 0;
+}

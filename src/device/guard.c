@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who else uses this image? Nobody may, while bowimg writes to it: a mounted file system, a loop
+ * device or a virtual machine keeps blocks in memory that would then be written over ours.
+ *
+ * There is no single place to ask, so everything is asked that is known to have an answer: the
+ * mount table, swap, loop devices and device holders here (each a guard_*.c of its own); locks and
+ * leases in guard_lock.c, once the image is really open. The kernel's O_EXCL covers block devices
+ * as well, but says only "busy", so the talkative checks come first.
+ */
+#include "device/guard.h"
+
+#include "device/device.h"
+
+static int find_user(const struct stat *st, struct bow_guard_user *user)
+{
+	int rc = bow_guard_find_swap(st, user);
+
+	if (rc == 0)
+		rc = bow_guard_find_loop(st, user);
+	if (rc == 0 && S_ISBLK(st->st_mode))
+		rc = bow_guard_find_block_user(st->st_rdev, user);
+	return rc;
+}
+
+int bow_guard_check(int fd, const char *path, struct bowimg_error *err)
+{
+	struct bow_guard_user user = {0};
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return bow_err_errno(err, -errno, "%s: look at the open file", path);
+	rc = find_user(&st, &user);
+	if (rc == 0)
+		return 0;
+	if (rc < 0) {
+		bow_err_errno(err, rc, "%s: find out whether it is in use", path);
+		bow_err_hint(err, "/proc and /sys must be mounted and readable");
+		return rc;
+	}
+	bow_err(err, -EBUSY, "%s: in use: %s", path, user.who);
+	bow_err_hint(err, "%s", user.hint);
+	return -EBUSY;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locks on an image that is open for writing, in this order:
+ *
+ * 1. flock: of several bowimg starting at once it lets exactly one through. The losers close the
+ *    file at once, which step 2 of the winner waits for.
+ * 2. A write lease, given back at once: the kernel grants it only while no other descriptor of the
+ *    file is open, so it finds users that lock nothing. It comes before 3 only because there is
+ *    nothing to undo when it fails.
+ * 3. QEMU's byte ranges. A lock on byte 100 + p says "I use permission p", one on 200 + p "I do not
+ *    share p". All of these are shared (read) locks, taken first and tested for conflicts after, so
+ *    that of two programs starting at once at least one sees the other.
+ *
+ * Byte 200 stays unlocked: whoever merely reads a disk that is being changed may do so.
+ */
+#include "device/guard.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+#include "device/device.h"
+
+/* How long a passing user (a loser of 1, a disk scanner, udev) is waited for. */
+#define TRIES 100
+#define PAUSE_NS 10000000
+
+/* Permissions in QEMU's numbering. */
+enum { CONSISTENT_READ = 0, WRITE = 1, RESIZE = 3, PERMISSIONS };
+#define USED_BYTE 100
+#define UNSHARED_BYTE 200
+
+/* What bowimg does with an image, and what it lets nobody else do meanwhile. */
+static const off_t held_bytes[] = {
+	USED_BYTE + CONSISTENT_READ, USED_BYTE + WRITE,	     USED_BYTE + RESIZE,
+	UNSHARED_BYTE + WRITE,	     UNSHARED_BYTE + RESIZE,
+};
+
+/* Locks of others that contradict the above. */
+static const off_t conflicting_bytes[] = {
+	UNSHARED_BYTE + CONSISTENT_READ,
+	UNSHARED_BYTE + WRITE,
+	UNSHARED_BYTE + RESIZE,
+	USED_BYTE + WRITE,
+	USED_BYTE + RESIZE,
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void pause_briefly(void)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	nanosleep(&pause, NULL);
+}
+
+static int refuse(int fd, const char *path, const char *how, struct bowimg_error *err)
+{
+	struct bow_guard_user user;
+
+	bow_guard_name_opener(fd, &user);
+	bow_err(err, -EBUSY, "%s: in use: %s %s", path, user.who, how);
+	bow_err_hint(err, "%s", user.hint);
+	return -EBUSY;
+}
+
+static int fail_lock(int code, const char *path, const char *what, struct bowimg_error *err)
+{
+	bow_err_errno(err, code, "%s: %s", path, what);
+	bow_err_hint(err, "without working locks the image cannot be protected; copy it to a local "
+			  "file system");
+	return code;
+}
+
+/* udev locks block devices for a moment while it scans them; files are for rule 1 above. */
+static int take_flock(int fd, bool patient, const char *path, struct bowimg_error *err)
+{
+	int rc = flock(fd, LOCK_EX | LOCK_NB);
+
+	for (int i = 0; rc < 0 && errno == EWOULDBLOCK && patient && i < TRIES; i++) {
+		pause_briefly();
+		rc = flock(fd, LOCK_EX | LOCK_NB);
+	}
+	if (rc == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return refuse(fd, path, "has locked it", err);
+	return fail_lock(-errno, path, "lock the whole image", err);
+}
+
+/* On these, a refused lease speaks of the server's state, not of other openers. */
+static bool leases_mean_nothing(int fd)
+{
+	const unsigned cifs_magic = 0xff534d42, smb2_magic = 0xfe534d42;
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return true;
+	return (unsigned)fs.f_type == NFS_SUPER_MAGIC || (unsigned)fs.f_type == cifs_magic ||
+	       (unsigned)fs.f_type == smb2_magic;
+}
+
+/*
+ * True: nobody else has the file open, or there is no telling. Whoever opens it while the lease is
+ * held makes the kernel send a signal; SIGIO, the default one, would end the process, and SIGURG is
+ * ignored by those who do not expect it.
+ */
+static bool alone(int fd)
+{
+	bool yes;
+
+	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+		return true;
+	yes = fcntl(fd, F_SETLEASE, F_WRLCK) == 0 || errno != EAGAIN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	fcntl(fd, F_SETSIG, 0);
+	return yes;
+}
+
+static int probe_lease(int fd, const char *path, struct bowimg_error *err)
+{
+	if (leases_mean_nothing(fd))
+		return 0;
+	for (int i = 0; i < TRIES; i++) {
+		if (alone(fd))
+			return 0;
+		pause_briefly();
+	}
+	return refuse(fd, path, "has it open", err);
+}
+
+static int set_bytes(int fd, short type)
+{
+	for (size_t i = 0; i < COUNT(held_bytes); i++) {
+		struct flock lock = {
+			.l_type = type, .l_whence = SEEK_SET, .l_start = held_bytes[i], .l_len = 1};
+
+		if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
+			return errno == EACCES ? -EAGAIN : -errno;
+	}
+	return 0;
+}
+
+/* Would a write lock on this byte meet somebody else's lock? Our own never count. */
+static int test_byte(int fd, off_t byte)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+}
+
+/* 1: somebody holds a conflicting lock, 0: nobody, or -errno. */
+static int test_bytes(int fd)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < COUNT(conflicting_bytes) && rc == 0; i++)
+		rc = test_byte(fd, conflicting_bytes[i]);
+	return rc;
+}
+
+static int take_bytes(int fd, const char *path, struct bowimg_error *err)
+{
+	int rc = set_bytes(fd, F_RDLCK);
+
+	if (rc == 0)
+		rc = test_bytes(fd);
+	if (rc == 0)
+		return 0;
+	set_bytes(fd, F_UNLCK); /* closing does it as well, should this fail */
+	if (rc > 0 || rc == -EAGAIN)
+		return refuse(fd, path, "holds locks on it as QEMU does", err);
+	return fail_lock(rc, path, "lock byte ranges of the image", err);
+}
+
+int bow_guard_lock(int fd, const char *path, struct bowimg_error *err)
+{
+	struct stat st;
+	int rc;
+
+	if (fstat(fd, &st) < 0)
+		return bow_err_errno(err, -errno, "%s: look at the open file", path);
+	rc = take_flock(fd, S_ISBLK(st.st_mode), path, err);
+	if (rc)
+		return rc;
+	if (S_ISREG(st.st_mode))
+		rc = probe_lease(fd, path, err);
+	if (rc == 0)
+		rc = take_bytes(fd, path, err);
+	if (rc)
+		flock(fd, LOCK_UN);
+	return rc;
+}
+
+bool bow_guard_locked_by_other(int fd)
+{
+	return test_bytes(fd) > 0;
+}
