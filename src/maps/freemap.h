@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the free map comes from. One source per file; each marks in *out the 4 KiB blocks of the
+ * image that are free as a whole (its own units shrink inward), and nothing else.
+ */
+#ifndef BOW_MAPS_FREEMAP_H
+#define BOW_MAPS_FREEMAP_H
+
+#include "device/device.h"
+#include "maps/bitmap.h"
+
+struct bow_freemap_info {
+	char source[16];	/* "ext", "map", "none" */
+	char what[128];		/* what was found: "ext4, 1024-byte blocks" */
+	uint64_t fs_free_bytes; /* free by the source's own count */
+};
+
+/*
+ * Fill *out (size: whole and partial blocks of the image) by `spec`: "auto" or NULL, "ext",
+ * "map:FILE", "none". Block 0 and a partial last block are never marked.
+ * -EUCLEAN: the file system is not clean; -EOPNOTSUPP: unknown content or spec (the message lists
+ * the sources); -EBADMSG: a bitmap's own checksum is wrong.
+ */
+int bow_freemap_read(struct bow_dev *dev, const char *spec, struct bow_bitmap *out,
+		     struct bow_freemap_info *info, const struct bowimg_events *events,
+		     struct bowimg_error *err);
+
+/*
+ * For the sources: mark the whole blocks inside bytes [off, off + bytes) of the image, but neither
+ * block 0 nor a partial last block. The range may reach beyond the image. 0 or -ENOMEM.
+ */
+int bow_freemap_mark(struct bow_bitmap *out, uint64_t image_size, uint64_t off, uint64_t bytes);
+
+/* ext.c: ext2/3/4 at [off, off + bytes) of dev, through libext2fs. */
+int bow_freemap_ext(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
+		    struct bow_freemap_info *info, struct bowimg_error *err);
+
+/* mapfile.c: a GNU ddrescue map; '?' (non-tried) means free and '+' (finished) used. */
+int bow_freemap_mapfile(const char *file, uint64_t image_size, struct bow_bitmap *out,
+			struct bow_freemap_info *info, struct bowimg_error *err);
+
+/* probe.c: what is on this device? By libblkid, plus container formats that are no raw image. */
+struct bow_probe {
+	char type[32];	 /* libblkid's TYPE: "ext4", "xfs", "vfat", "swap", ...; "" if unknown */
+	char pttype[16]; /* partition table: "gpt", "dos", ...; "" if none */
+};
+int bow_probe_device(struct bow_dev *dev, struct bow_probe *out, struct bowimg_error *err);
+/* -EOPNOTSUPP with the right tool's name if dev is a qcow2, vmdk, vhdx, vdi, ... container. */
+int bow_probe_refuse_container(struct bow_dev *dev, struct bowimg_error *err);
+
+/*
+ * exact.c: take out of *map every block that does not read as zeros; holes are not read.
+ * *hole_bytes: how much of *map lay in holes before.
+ */
+int bow_freemap_keep_zeros(struct bow_dev *dev, struct bow_bitmap *map,
+			   const struct bowimg_events *events, struct bowimg_error *err);
+int bow_freemap_hole_bytes(struct bow_dev *dev, const struct bow_bitmap *map, uint64_t *hole_bytes,
+			   struct bowimg_error *err);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* The states of blocks, and handing out the FREE ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "log/log.h"
+#include "maps/blocks.h"
+
+#define ZONE_BLK 4096u /* the allocator's */
+
+/*
+ * 0-9 used, of which 2-3 SAVED; 10-19 free: 12-13 LIVE, 15-16 HELD; promises on 1, 3, 11, 13, 16.
+ */
+static void begin(struct bow_blocks *b)
+{
+	static const uint64_t promised[] = {1, 3, 11, 13, 16};
+
+	assert_int_equal(bow_blocks_init(b, 20), 0);
+	bow_bitmap_set(b->free, 10, 10);
+	bow_bitmap_set(b->taken, 2, 2);
+	bow_bitmap_set(b->taken, 12, 2);
+	bow_bitmap_set(b->held, 15, 2);
+	for (size_t i = 0; i < 5; i++)
+		bow_bitmap_set(b->zero, promised[i], 1);
+}
+
+static void states_follow_the_table(void **state)
+{
+	struct bow_blocks b;
+
+	(void)state;
+	begin(&b);
+	assert_int_equal(bow_blocks_state(&b, 0), BOW_ORIGINAL);
+	assert_int_equal(bow_blocks_state(&b, 2), BOW_SAVED);
+	assert_int_equal(bow_blocks_state(&b, 10), BOW_FREE);
+	assert_int_equal(bow_blocks_state(&b, 12), BOW_LIVE);
+	assert_int_equal(bow_blocks_state(&b, 15), BOW_HELD);
+	/* Taken over by the file system: what was held does not count any more. */
+	bow_bitmap_set(b.taken, 15, 1);
+	assert_int_equal(bow_blocks_state(&b, 15), BOW_LIVE);
+	bow_blocks_release(&b);
+}
+
+static void a_run_has_one_state_and_one_promise(void **state)
+{
+	static const struct {
+		uint64_t n;
+		enum bow_block_state state;
+		bool zero;
+	} runs[] = {
+		{1, BOW_ORIGINAL, false}, {1, BOW_ORIGINAL, true},  {1, BOW_SAVED, false},
+		{1, BOW_SAVED, true},	  {6, BOW_ORIGINAL, false}, {1, BOW_FREE, false},
+		{1, BOW_FREE, true},	  {1, BOW_LIVE, false},	    {1, BOW_LIVE, true},
+		{1, BOW_FREE, false},	  {1, BOW_HELD, false},	    {1, BOW_HELD, true},
+		{3, BOW_FREE, false},
+	};
+	struct bow_blocks b;
+	uint64_t blk = 0;
+
+	(void)state;
+	begin(&b);
+	for (size_t i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
+		enum bow_block_state s;
+		bool zero;
+		uint64_t n = bow_blocks_run(&b, blk, 20 - blk, &s, &zero);
+
+		assert_int_equal(n, runs[i].n);
+		assert_int_equal(s, runs[i].state);
+		assert_int_equal(zero, runs[i].zero);
+		assert_int_equal(bow_blocks_run(&b, blk, 1, &s, &zero), 1);
+		blk += n;
+	}
+	assert_int_equal(blk, 20);
+	bow_blocks_release(&b);
+}
+
+static void a_write_needs_nothing_where_all_is_taken_and_not_promised(void **state)
+{
+	struct bow_blocks b;
+
+	(void)state;
+	begin(&b);
+	assert_true(bow_blocks_settled(&b, 2, 1));
+	assert_false(bow_blocks_settled(&b, 2, 2)); /* 3 is promised */
+	assert_false(bow_blocks_settled(&b, 0, 1));
+	assert_false(bow_blocks_settled(&b, 10, 1));
+	assert_false(bow_blocks_settled(&b, 15, 1));
+	bow_bitmap_clear(b.zero, 3, 1);
+	assert_true(bow_blocks_settled(&b, 2, 2));
+	assert_false(bow_blocks_settled(&b, 2, 3));
+	bow_blocks_release(&b);
+}
+
+static void free_runs_skip_what_is_taken_or_held(void **state)
+{
+	struct bow_blocks b;
+	uint64_t s = 0, n = 0;
+
+	(void)state;
+	begin(&b);
+	assert_true(bow_blocks_next_free(&b, &s, &n, 20, 100));
+	assert_true(s == 10 && n == 2);
+	s += n;
+	assert_true(bow_blocks_next_free(&b, &s, &n, 20, 100));
+	assert_true(s == 14 && n == 1);
+	s += n;
+	assert_true(bow_blocks_next_free(&b, &s, &n, 20, 2));
+	assert_true(s == 17 && n == 2); /* as many as were wanted */
+	s = 15;
+	assert_true(bow_blocks_next_free(&b, &s, &n, 18, 100));
+	assert_true(s == 17 && n == 1); /* no further than `end` */
+	s = 0;
+	assert_false(bow_blocks_next_free(&b, &s, &n, 10, 100));
+	bow_blocks_release(&b);
+}
+
+/* ---- the allocator ----------------------------------------------------------------------------
+ */
+
+struct supply {
+	struct bow_blocks blocks;
+	struct bow_alloc alloc;
+};
+
+/* Three zones, the last of which is short; free: all but block 0, a gap in the middle one. */
+static void begin_supply(struct supply *s)
+{
+	assert_int_equal(bow_blocks_init(&s->blocks, 2 * ZONE_BLK + 10), 0);
+	bow_bitmap_set(s->blocks.free, 1, 2 * ZONE_BLK + 9);
+	bow_bitmap_clear(s->blocks.free, ZONE_BLK + 4, 2);
+	bow_alloc_init(&s->alloc, &s->blocks, 2 * ZONE_BLK + 10, 2 * ZONE_BLK + 20);
+}
+
+static void zones_are_used_from_the_back_and_ascending_inside(void **state)
+{
+	struct supply s;
+	uint64_t start;
+
+	(void)state;
+	begin_supply(&s);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 4, &start), 4);
+	assert_int_equal(start, 2 * ZONE_BLK);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 100, &start), 6);
+	assert_int_equal(start, 2 * ZONE_BLK + 4);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 100, &start), 4);
+	assert_int_equal(start, ZONE_BLK);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 100, &start), 100);
+	assert_int_equal(start, ZONE_BLK + 6);
+	assert_int_equal(bow_blocks_state(&s.blocks, ZONE_BLK + 6), BOW_HELD);
+	bow_blocks_release(&s.blocks);
+}
+
+static void runs_that_are_too_short_are_skipped_and_found_later(void **state)
+{
+	struct supply s;
+	uint64_t start;
+
+	(void)state;
+	begin_supply(&s);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 11, 20, &start), 20);
+	assert_int_equal(start, ZONE_BLK + 6);
+	/* Everything is handed out in the end, the skipped ones too, and nothing twice. */
+	while (bow_alloc_free_run(&s.alloc, 1, 256, &start))
+		;
+	assert_int_equal(s.alloc.free_blk, 0);
+	assert_int_equal(bow_bitmap_count(s.blocks.held), 2 * ZONE_BLK + 9 - 2);
+	assert_int_equal(bow_bitmap_count(s.blocks.held), bow_bitmap_count(s.blocks.free));
+	bow_blocks_release(&s.blocks);
+}
+
+static void nothing_is_given_that_is_shorter_than_asked(void **state)
+{
+	struct supply s;
+	uint64_t start = 99;
+
+	(void)state;
+	assert_int_equal(bow_blocks_init(&s.blocks, 100), 0);
+	bow_bitmap_set(s.blocks.free, 10, 1);
+	bow_bitmap_set(s.blocks.free, 12, 1);
+	bow_alloc_init(&s.alloc, &s.blocks, 100, 100);
+	assert_int_equal(s.alloc.free_blk, 2);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 2, 2, &start), 0);
+	assert_int_equal(start, 99);
+	assert_int_equal(s.alloc.free_blk, 2);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 2, &start), 1);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 2, &start), 1);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 2, &start), 0);
+	bow_blocks_release(&s.blocks);
+}
+
+static void taken_blocks_are_not_handed_out_until_they_are_given_back(void **state)
+{
+	struct supply s;
+	uint64_t start;
+
+	(void)state;
+	assert_int_equal(bow_blocks_init(&s.blocks, 100), 0);
+	bow_bitmap_set(s.blocks.free, 50, 4);
+	bow_bitmap_set(s.blocks.taken, 53, 1); /* LIVE from the start */
+	bow_bitmap_set(s.blocks.taken, 3, 1);  /* SAVED: not free, and so not counted */
+	bow_alloc_init(&s.alloc, &s.blocks, 100, 100);
+	assert_int_equal(s.alloc.free_blk, 3);
+	bow_alloc_take(&s.alloc, 50, 3);
+	assert_int_equal(bow_blocks_state(&s.blocks, 52), BOW_LIVE);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 9, &start), 0);
+	bow_alloc_untake(&s.alloc, 51, 2);
+	assert_int_equal(s.alloc.free_blk, 2);
+	assert_int_equal(bow_alloc_free_run(&s.alloc, 1, 9, &start), 2);
+	assert_int_equal(start, 51);
+	bow_blocks_release(&s.blocks);
+}
+
+static void the_tail_is_handed_out_in_order_up_to_its_end(void **state)
+{
+	struct supply s;
+	uint64_t start;
+
+	(void)state;
+	begin_supply(&s);
+	assert_int_equal(bow_alloc_tail_run(&s.alloc, 1, 4, &start), 4);
+	assert_int_equal(start, 2 * ZONE_BLK + 10);
+	assert_int_equal(bow_alloc_tail_run(&s.alloc, 7, 9, &start), 0);
+	assert_int_equal(bow_alloc_tail_run(&s.alloc, 1, 9, &start), 6);
+	assert_int_equal(start, 2 * ZONE_BLK + 14);
+	assert_int_equal(bow_alloc_tail_run(&s.alloc, 1, 9, &start), 0);
+	assert_int_equal(bow_alloc_tail_run(&s.alloc, 0, 9, &start), 0);
+	bow_blocks_release(&s.blocks);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(states_follow_the_table),
+		cmocka_unit_test(a_run_has_one_state_and_one_promise),
+		cmocka_unit_test(a_write_needs_nothing_where_all_is_taken_and_not_promised),
+		cmocka_unit_test(free_runs_skip_what_is_taken_or_held),
+		cmocka_unit_test(zones_are_used_from_the_back_and_ascending_inside),
+		cmocka_unit_test(runs_that_are_too_short_are_skipped_and_found_later),
+		cmocka_unit_test(nothing_is_given_that_is_shorter_than_asked),
+		cmocka_unit_test(taken_blocks_are_not_handed_out_until_they_are_given_back),
+		cmocka_unit_test(the_tail_is_handed_out_in_order_up_to_its_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
