@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Handing out FREE blocks and tail blocks. Locking is the caller's. */
+#include "log/log.h"
+
+#include <assert.h>
+
+#include "base/bytes.h"
+
+#define ZONE_BLK 4096u /* 16 MiB */
+
+void bow_alloc_init(struct bow_alloc *a, struct bow_blocks *blocks, uint64_t tail_next,
+		    uint64_t tail_end)
+{
+	a->blocks = blocks;
+	a->zone = (blocks->count - 1) / ZONE_BLK;
+	a->next = a->zone * ZONE_BLK;
+	a->tail_next = tail_next;
+	a->tail_end = bow_max(tail_next, tail_end);
+	a->free_blk = bow_bitmap_count(blocks->free) - bow_bitmap_count(blocks->held);
+	/* Taken blocks of the free map are LIVE; the others are SAVED and do not count here. */
+	for (uint64_t s = 0, n; bow_bitmap_next_run(blocks->taken, &s, &n, blocks->count); s += n)
+		a->free_blk -= bow_bitmap_count_range(blocks->free, s, n);
+}
+
+static bool find_in_zone(const struct bow_alloc *a, uint64_t least, uint64_t most, uint64_t *start,
+			 uint64_t *n)
+{
+	uint64_t end = bow_min((a->zone + 1) * ZONE_BLK, a->blocks->count);
+
+	for (*start = a->next; bow_blocks_next_free(a->blocks, start, n, end, most); *start += *n)
+		if (*n >= least)
+			return true;
+	return false;
+}
+
+/*
+ * Go down zone by zone; when the front is reached, once more from the end, for blocks that were
+ * skipped as too short or given back.
+ */
+static bool find(struct bow_alloc *a, uint64_t least, uint64_t most, uint64_t *start, uint64_t *n)
+{
+	uint64_t zones = (a->blocks->count - 1) / ZONE_BLK + 1;
+
+	for (uint64_t tried = 0; tried <= zones; tried++) {
+		if (find_in_zone(a, least, most, start, n))
+			return true;
+		a->zone = a->zone ? a->zone - 1 : zones - 1;
+		a->next = a->zone * ZONE_BLK;
+	}
+	return false;
+}
+
+uint64_t bow_alloc_free_run(struct bow_alloc *a, uint64_t least, uint64_t most, uint64_t *start)
+{
+	uint64_t s, n;
+
+	if (a->free_blk < least || !find(a, least, most, &s, &n))
+		return 0;
+	if (bow_bitmap_set(a->blocks->held, s, n))
+		return 0;
+	a->free_blk -= n;
+	a->next = s + n;
+	*start = s;
+	return n;
+}
+
+uint64_t bow_alloc_tail_run(struct bow_alloc *a, uint64_t least, uint64_t most, uint64_t *start)
+{
+	uint64_t n = bow_min(most, a->tail_end - a->tail_next);
+
+	if (n < least || n == 0)
+		return 0;
+	*start = a->tail_next;
+	a->tail_next += n;
+	return n;
+}
+
+void bow_alloc_take(struct bow_alloc *a, uint64_t start, uint64_t n)
+{
+	int rc = bow_bitmap_set(a->blocks->taken, start, n);
+
+	assert(rc == 0 && a->free_blk >= n); /* leaves are reserved by the caller */
+	(void)rc;
+	a->free_blk -= n;
+}
+
+void bow_alloc_untake(struct bow_alloc *a, uint64_t start, uint64_t n)
+{
+	int rc = bow_bitmap_clear(a->blocks->taken, start, n);
+
+	assert(rc == 0);
+	(void)rc;
+	a->free_blk += n;
+}
