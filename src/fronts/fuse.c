@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The FUSE session: mount, answer INIT, serve with a fixed number of threads, unmount.
+ *
+ * libfuse's own loop starts threads and allocates their buffers when requests come in. Under a loop
+ * device that can be the moment when there is no memory to be had, so here every thread, its stack
+ * and its buffer exist and have been touched before the first request of a user is read.
+ */
+#include "fronts/fuse_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "fronts/fuse_threads.h"
+#include "fronts/mounts.h"
+#include "fronts/notice.h"
+
+static void to_notice(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	char text[512];
+
+	if (level > FUSE_LOG_WARNING)
+		return;
+	vsnprintf(text, sizeof(text), fmt, args);
+	text[strcspn(text, "\n")] = '\0';
+	bow_notice("%s", text);
+}
+
+/* A comma or backslash in the image's name must not start another mount option. */
+static int add_name(struct fuse_args *args, const char *image)
+{
+	char *option = NULL;
+	char name[PATH_MAX + 16];
+
+	snprintf(name, sizeof(name), "fsname=%s", image);
+	int ret = fuse_opt_add_opt_escaped(&option, name);
+	if (!ret)
+		ret = fuse_opt_add_arg(args, "-o");
+	if (!ret)
+		ret = fuse_opt_add_arg(args, option);
+	free(option);
+	return ret;
+}
+
+static int make_session(struct bow_fuse *fuse, const char *image)
+{
+	static const char *const fixed[] = {"bowimg", "-o", "default_permissions,subtype=bowimg",
+					    "-o", "max_read=1048576"};
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int ret = 0;
+
+	_Static_assert(BOW_FUSE_MAX_IO == 1048576, "max_read is BOW_FUSE_MAX_IO in words");
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		ret |= fuse_opt_add_arg(&args, fixed[i]);
+	ret |= add_name(&args, image);
+	if (!ret)
+		fuse->session = fuse_session_new(&args, &bow_fuse_ops, sizeof(bow_fuse_ops), fuse);
+	fuse_opt_free_args(&args);
+	return fuse->session ? 0 : -ENOMEM;
+}
+
+static int find_connection(struct bow_fuse *fuse, struct bowimg_error *err)
+{
+	CLEANUP_FREE struct bow_mount *m = malloc(sizeof(*m));
+	if (!m)
+		return bow_err_errno(err, -ENOMEM, "mounting FUSE at %s", fuse->dir);
+	int ret = bow_mounts_at(fuse->dir, m, err);
+	if (ret < 0)
+		return bow_err_wrap(err, ret, "mounting FUSE at %s", fuse->dir);
+	if (ret == 0)
+		return bow_err(err, -EIO, "mounting FUSE at %s: it is not in the list of mounts",
+			       fuse->dir);
+	fuse->connection = m->minor; /* the kernel names connections by their device number */
+	return 0;
+}
+
+static void release(struct bow_fuse *fuse)
+{
+	bow_fuse_threads_free(fuse);
+	if (fuse->session)
+		fuse_session_destroy(fuse->session);
+	if (fuse->ended_fd >= 0)
+		close(fuse->ended_fd);
+	if (fuse->closed_fd >= 0)
+		close(fuse->closed_fd);
+	pthread_mutex_destroy(&fuse->lost_lock);
+	sem_destroy(&fuse->ready);
+	sem_destroy(&fuse->go);
+	free(fuse);
+}
+
+static int mount_session(struct bow_fuse *fuse, struct bowimg_error *err)
+{
+	if (fuse_session_mount(fuse->session, fuse->dir) != 0) {
+		int ret = bow_err(err, -EIO, "mounting FUSE at %s: refused", fuse->dir);
+		bow_err_hint(err, "it takes an empty directory of yours and /dev/fuse (modprobe "
+				  "fuse; for users the package fuse3)");
+		return ret;
+	}
+	int ret = find_connection(fuse, err);
+	if (ret)
+		fuse_session_unmount(fuse->session);
+	return ret;
+}
+
+int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_watchdog *dog,
+		 struct bow_fuse **out, struct bowimg_error *err)
+{
+	struct bow_fuse *fuse = calloc(1, sizeof(*fuse));
+
+	if (!fuse)
+		return bow_err_errno(err, -ENOMEM, "serving %s", image);
+	fuse_set_log_func(to_notice);
+	fuse->img = img;
+	fuse->disk_bytes = bowimg_size(img);
+	fuse->dog = dog;
+	clock_gettime(CLOCK_REALTIME, &fuse->started);
+	snprintf(fuse->dir, sizeof(fuse->dir), "%s", dir);
+	fuse->ended_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	fuse->closed_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_mutex_init(&fuse->lost_lock, NULL);
+	sem_init(&fuse->ready, 0, 0);
+	sem_init(&fuse->go, 0, 0);
+	int ret = fuse->ended_fd < 0 || fuse->closed_fd < 0 ? -errno : make_session(fuse, image);
+	ret = ret ? bow_err_errno(err, ret, "serving %s", image) : mount_session(fuse, err);
+	if (ret)
+		release(fuse);
+	else
+		*out = fuse;
+	return ret;
+}
+
+unsigned bow_fuse_connection(const struct bow_fuse *fuse)
+{
+	return fuse->connection;
+}
+
+/* libfuse fixes the size of its buffers with INIT: until then they are its own business. */
+static int answer_init(struct bow_fuse *fuse, struct bowimg_error *err)
+{
+	struct fuse_buf buf = {0};
+	int ret = 1;
+
+	while (!fuse->initialized && ret > 0) {
+		ret = fuse_session_receive_buf(fuse->session, &buf);
+		if (ret == -EINTR || ret == -EAGAIN)
+			ret = 1;
+		else if (ret > 0)
+			fuse_session_process_buf(fuse->session, &buf);
+	}
+	free(buf.mem);
+	if (fuse->initialized && !fuse_session_exited(fuse->session))
+		return 0;
+	return bow_err_errno(err, ret < 0 ? ret : -EIO, "serving FUSE at %s: the first request",
+			     fuse->dir);
+}
+
+int bow_fuse_start(struct bow_fuse *fuse, struct bowimg_error *err)
+{
+	int ret = answer_init(fuse, err);
+
+	if (ret)
+		return ret;
+	ret = bow_fuse_threads_start(fuse);
+	return ret ? bow_err_errno(err, ret, "serving FUSE at %s: starting threads", fuse->dir) : 0;
+}
+
+int bow_fuse_ended_fd(const struct bow_fuse *fuse)
+{
+	return fuse->ended_fd;
+}
+
+int bow_fuse_closed_fd(const struct bow_fuse *fuse)
+{
+	return fuse->closed_fd;
+}
+
+bool bow_fuse_is_open(const struct bow_fuse *fuse)
+{
+	return !atomic_load(&fuse->was_open) || atomic_load(&fuse->open_count) > 0;
+}
+
+static bool is_mounted(const struct bow_fuse *fuse)
+{
+	CLEANUP_FREE struct bow_mount *m = malloc(sizeof(*m));
+
+	return m && bow_mounts_at(fuse->dir, m, NULL) == 1 && m->minor == fuse->connection &&
+	       strncmp(m->type, "fuse", 4) == 0;
+}
+
+/*
+ * libfuse's own unmounting closes the descriptor first, under the feet of threads that read from
+ * it. So the mount goes first, which ends the threads, and libfuse only finds that it is gone. A
+ * lazy unmount lets those who still have the file open finish. What was cut off stays mounted:
+ * under a loop device it goes last, when that has been detached.
+ */
+static void unmount_and_join(struct bow_fuse *fuse)
+{
+	struct bowimg_error err = {0};
+
+	if (atomic_load(&fuse->running) && is_mounted(fuse) &&
+	    bow_mounts_remove(fuse->dir, MNT_DETACH, &err) != 0)
+		bow_notice_error(&err);
+	bow_fuse_threads_join(fuse);
+	fuse_session_unmount(fuse->session);
+}
+
+/* What went wrong that nobody has been told yet. */
+static int last_words(const struct bow_fuse *fuse, bool cut_off, struct bowimg_error *err)
+{
+	int ret = 0;
+
+	if (cut_off)
+		ret = bow_err(err, -EIO, "serving FUSE at %s: the connection was aborted",
+			      fuse->dir);
+	else if (fuse->lost_flush.code)
+		ret = bow_err(err, fuse->lost_flush.code, "flushing after the last close: %s",
+			      fuse->lost_flush.message);
+	if (ret)
+		bow_err_hint(err, "what was not flushed may be lost; attach the image again, or "
+				  "roll it back");
+	return ret;
+}
+
+int bow_fuse_stop(struct bow_fuse *fuse, struct bowimg_error *err)
+{
+	/* Threads that ended while the mount is still there were cut off from it. */
+	bool cut_off = fuse->thread_count && atomic_load(&fuse->running) == 0 && is_mounted(fuse);
+
+	unmount_and_join(fuse);
+	int ret = last_words(fuse, cut_off, err);
+	release(fuse);
+	return ret;
+}

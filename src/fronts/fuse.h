@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* A directory with one file, "disk": an image with an open checkpoint, served through FUSE. */
+#ifndef BOW_FRONTS_FUSE_H
+#define BOW_FRONTS_FUSE_H
+
+#include <stdbool.h>
+#include "base/err.h"
+#include "fronts/watchdog.h"
+
+#define BOW_FUSE_FILE "disk"
+
+struct bow_fuse;
+
+/* Make the session and mount it on dir. `image` is what the mount is called. */
+int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_watchdog *dog,
+		 struct bow_fuse **out, struct bowimg_error *err);
+
+/* The number of its connection in /sys/fs/fuse/connections. */
+unsigned bow_fuse_connection(const struct bow_fuse *fuse);
+
+/* Answer the kernel's first request, then start the threads; everything they need is allocated. */
+int bow_fuse_start(struct bow_fuse *fuse, struct bowimg_error *err);
+
+/* Readable once every thread has ended: unmounted, or cut off. */
+int bow_fuse_ended_fd(const struct bow_fuse *fuse);
+
+/* Readable once the file has been open and nobody has it open any more; reading it takes that back.
+ */
+int bow_fuse_closed_fd(const struct bow_fuse *fuse);
+bool bow_fuse_is_open(const struct bow_fuse *fuse);
+
+/*
+ * Unmount (lazily, if it is still mounted), end the threads, release. -EIO if the connection was
+ * cut off, or a flush that nobody waited for had failed.
+ */
+int bow_fuse_stop(struct bow_fuse *fuse, struct bowimg_error *err);
+
+#endif

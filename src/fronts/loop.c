@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Making a loop device.
+ *
+ * Direct I/O is not an optimisation here: without it every block is in the page cache twice, and
+ * writing back the upper copy needs memory for the lower one, which is how such stacks deadlock.
+ */
+#include "fronts/loop.h"
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { TRIES = 64, PAUSE_MS = 20 };
+
+static void pause_ms(long ms)
+{
+	struct timespec t = {.tv_nsec = ms * 1000000L};
+
+	nanosleep(&t, NULL);
+}
+
+bool bow_loop_usable(void)
+{
+	CLEANUP_CLOSE int fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+
+	return fd >= 0;
+}
+
+/* The node of a new device may be made by udev a moment later. */
+static int open_device(const char *path)
+{
+	for (int i = 0; i < TRIES; i++) {
+		int fd = open(path, O_RDWR | O_CLOEXEC);
+		if (fd >= 0 || (errno != ENOENT && errno != ENXIO))
+			return fd < 0 ? -errno : fd;
+		pause_ms(PAUSE_MS);
+	}
+	return -ENOENT;
+}
+
+static int configure(int loop_fd, int file_fd, const char *file)
+{
+	struct loop_config config = {.fd = (unsigned)file_fd, .block_size = 512};
+
+	config.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR;
+	snprintf((char *)config.info.lo_file_name, sizeof(config.info.lo_file_name), "%s", file);
+	return ioctl(loop_fd, LOOP_CONFIGURE, &config) < 0 ? -errno : 0;
+}
+
+/* One round: ask for a free number, open it, take it. -EBUSY: somebody else was faster. */
+static int try_attach(int control_fd, int file_fd, const char *file, struct bow_loop *out)
+{
+	int number = ioctl(control_fd, LOOP_CTL_GET_FREE);
+
+	if (number < 0)
+		return -errno;
+	snprintf(out->path, sizeof(out->path), "/dev/loop%d", number);
+	int fd = open_device(out->path);
+	if (fd < 0)
+		return fd;
+	int ret = configure(fd, file_fd, file);
+	if (ret)
+		close(fd);
+	else
+		out->fd = fd;
+	return ret;
+}
+
+static bool read_sysfs(const char *device, const char *name, char *out, size_t bytes)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/loop/%s", device + strlen("/dev/"), name);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, bytes - 1);
+	if (n <= 0)
+		return false;
+	out[n] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	return true;
+}
+
+static int require_direct_io(const struct bow_loop *loop, struct bowimg_error *err)
+{
+	char dio[8];
+
+	if (read_sysfs(loop->path, "dio", dio, sizeof(dio)) && dio[0] == '1')
+		return 0;
+	if (ioctl(loop->fd, LOOP_SET_DIRECT_IO, 1UL) == 0)
+		return 0;
+	int ret = bow_err_errno(err, -errno, "setting up %s: switching direct I/O on", loop->path);
+	bow_err_hint(err, "without it the mount could hang when memory is short; use bowimg attach "
+			  "--fuse DIR");
+	return ret;
+}
+
+static int attach_failed(int code, struct bowimg_error *err)
+{
+	int ret = bow_err_errno(err, code, "making a loop device");
+
+	bow_err_hint(err, "loop devices need root and the loop module (Linux 5.8 or newer); "
+			  "bowimg attach --fuse DIR works without");
+	return ret;
+}
+
+int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error *err)
+{
+	CLEANUP_CLOSE int control_fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	if (control_fd < 0)
+		return attach_failed(-errno, err);
+	CLEANUP_CLOSE int file_fd = open(file, O_RDWR | O_CLOEXEC);
+	if (file_fd < 0)
+		return bow_err_errno(err, -errno, "making a loop device: opening %s", file);
+	struct bow_loop loop = {.fd = -1};
+	int ret = -EBUSY;
+	for (int i = 0; i < TRIES && ret == -EBUSY; i++)
+		ret = try_attach(control_fd, file_fd, file, &loop);
+	if (ret)
+		return attach_failed(ret, err);
+	ret = require_direct_io(&loop, err);
+	if (ret) {
+		close(loop.fd); /* the kernel takes the device away */
+		return ret;
+	}
+	*out = loop;
+	return 0;
+}
+
+static int set_autoclear(int fd, bool on)
+{
+	struct loop_info64 info;
+
+	if (ioctl(fd, LOOP_GET_STATUS64, &info) < 0)
+		return -errno;
+	if (on)
+		info.lo_flags |= LO_FLAGS_AUTOCLEAR;
+	else
+		info.lo_flags &= ~(uint32_t)LO_FLAGS_AUTOCLEAR;
+	return ioctl(fd, LOOP_SET_STATUS64, &info) < 0 ? -errno : 0;
+}
+
+int bow_loop_keep(const struct bow_loop *loop, struct bowimg_error *err)
+{
+	int ret = set_autoclear(loop->fd, false);
+
+	return ret ? bow_err_errno(err, ret, "setting up %s to stay", loop->path) : 0;
+}
+
+bool bow_loop_is_on(const char *device, const char *file)
+{
+	char backing[4096 + 16];
+
+	return strncmp(device, "/dev/loop", 9) == 0 &&
+	       read_sysfs(device, "backing_file", backing, sizeof(backing)) &&
+	       strcmp(backing, file) == 0;
+}

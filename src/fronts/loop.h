@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Loop devices on the disk file of a FUSE mount. Nothing here asks the file itself for anything. */
+#ifndef BOW_FRONTS_LOOP_H
+#define BOW_FRONTS_LOOP_H
+
+#include <stdbool.h>
+#include "base/err.h"
+
+#define BOW_LOOP_NAME 32
+
+struct bow_loop {
+	int fd;
+	char path[BOW_LOOP_NAME]; /* "/dev/loop3" */
+};
+
+/* Can this process make loop devices? */
+bool bow_loop_usable(void);
+
+/*
+ * A free loop device with direct I/O and 512-byte sectors on `file`. Until bow_loop_keep() the
+ * kernel takes it away when out->fd and every other opener are closed, however this process ends.
+ */
+int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error *err);
+
+/* From now on it stays without an opener. */
+int bow_loop_keep(const struct bow_loop *loop, struct bowimg_error *err);
+
+/* Is this device (still) on this file? */
+bool bow_loop_is_on(const char *device, const char *file);
+
+/* The device on this file: true and its path. */
+bool bow_loop_find(const char *file, char device[BOW_LOOP_NAME]);
+
+/* Write back what is cached, then detach. Somebody else has it open: -EBUSY, and it stays. */
+int bow_loop_detach(const char *device, const char *file, struct bowimg_error *err);
+
+/* Let the kernel detach it as soon as the last one has closed it. */
+int bow_loop_release(const char *device, const char *file, struct bowimg_error *err);
+
+/* -EBUSY with the place if a file system on it is mounted elsewhere than at `except` (or NULL). */
+int bow_loop_refuse_mounted(const char *device, const char *except, struct bowimg_error *err);
+
+#endif

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Directories, locks and names of the served images.
+ *
+ * Only the owner may write below the runtime directory (checked, and symbolic links are not
+ * followed at its name), so what is found in it was put there by this program under the same user.
+ */
+#include "fronts/runtime.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fronts/fuse.h"
+#include "fronts/process.h"
+#include "fronts/runtime_dir.h"
+
+void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes)
+{
+	snprintf(out, bytes, "%s/" BOW_FUSE_FILE, e->fuse_dir);
+}
+
+/* A device is known by its own number: it may have several nodes. */
+static int set_dir(const char *image, struct bow_entry *e, struct bowimg_error *err)
+{
+	char base[PATH_MAX];
+	struct stat st;
+
+	if (stat(image, &st) < 0)
+		return bow_err_errno(err, -errno, "looking at %s", image);
+	int ret = bow_runtime_base(base, sizeof(base), err);
+	if (ret)
+		return ret;
+	if (S_ISBLK(st.st_mode))
+		ret = snprintf(e->dir, sizeof(e->dir), "%s/device-%u-%u", base, major(st.st_rdev),
+			       minor(st.st_rdev));
+	else
+		ret = snprintf(e->dir, sizeof(e->dir), "%s/%llx-%llx", base,
+			       (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return ret < (int)sizeof(e->dir) ? 0 : -ENAMETOOLONG;
+}
+
+/* 0 locked, 1 the entry was just removed by its last user: make it again; -errno. */
+static int lock_once(struct bow_entry *e)
+{
+	char path[PATH_MAX + 16];
+	struct stat st;
+
+	if (mkdir(e->dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	snprintf(path, sizeof(path), "%s/lock", e->dir);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return errno == ENOENT ? 1 : -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int ret = errno == EWOULDBLOCK ? -EBUSY : -errno;
+		close(fd);
+		return ret;
+	}
+	if (fstat(fd, &st) < 0 || st.st_nlink == 0) {
+		close(fd);
+		return 1;
+	}
+	e->lock_fd = fd;
+	return 0;
+}
+
+static int lock(struct bow_entry *e, const char *name, struct bowimg_error *err)
+{
+	int ret = 1;
+
+	for (int i = 0; i < 100 && ret == 1; i++)
+		ret = lock_once(e);
+	if (ret == 0)
+		return 0;
+	if (ret == 1 || ret == -EBUSY) {
+		ret = bow_err(err, -EBUSY, "%s: another bowimg command is working on it", name);
+		bow_err_hint(err, "wait for it to end, then try again");
+		return ret;
+	}
+	return bow_err_errno(err, ret, "locking %s", e->dir);
+}
+
+bool bow_entry_try_lock(struct bow_entry *e)
+{
+	return lock_once(e) == 0;
+}
+
+int bow_runtime_enter(const char *image, struct bow_entry *out, struct bowimg_error *err)
+{
+	memset(out, 0, sizeof(*out));
+	out->lock_fd = -1;
+	if (!realpath(image, out->image))
+		return bow_err_errno(err, -errno, "looking at %s", image);
+	int ret = set_dir(out->image, out, err);
+	if (!ret)
+		ret = lock(out, image, err);
+	if (ret)
+		return ret;
+	ret = bow_state_read(out->dir, out);
+	/* Found under the name it had when it was attached; what counts is the file. */
+	if (!ret && !realpath(image, out->image))
+		ret = bow_err_errno(err, -errno, "looking at %s", image);
+	if (ret < 0)
+		bow_entry_leave(out, false);
+	return ret;
+}
+
+static int nothing_there(const char *name, struct bowimg_error *err)
+{
+	int ret = bow_err(err, -ENODATA, "%s is not attached or mounted by bowimg", name);
+
+	bow_err_hint(err, "name the image, or the directory it is mounted at, as the same user");
+	return ret;
+}
+
+/* The path as it stands, without asking what is at its end: that could be a stuck mount. */
+static bool absolute(const char *name, char *out)
+{
+	char parent[PATH_MAX];
+	size_t bytes = strlen(name);
+
+	while (bytes > 1 && name[bytes - 1] == '/')
+		bytes--;
+	if (bytes == 0 || bytes >= sizeof(parent))
+		return false;
+	size_t last = bytes;
+	while (last > 0 && name[last - 1] != '/')
+		last--;
+	int tail = (int)(bytes - last);
+	if (tail == 0 || (name[last] == '.' && tail <= 2))
+		return realpath(name, out) != NULL;
+	snprintf(parent, sizeof(parent), "%.*s", last ? (int)last : 1, last ? name : ".");
+	if (!realpath(parent, out))
+		return false;
+	size_t used = strcmp(out, "/") == 0 ? 0 : strlen(out);
+	size_t room = PATH_MAX - used;
+	return snprintf(out + used, room, "/%.*s", tail, name + last) < (int)room;
+}
+
+static bool is_at(const struct bow_entry *e, const char *path)
+{
+	return strcmp(e->mount_dir, path) == 0 || strcmp(e->fuse_dir, path) == 0;
+}
+
+/* Read again under the lock: it may have changed since it was found. */
+static int enter_found(struct bow_entry *e, const char *name, struct bowimg_error *err)
+{
+	int ret = lock(e, name, err);
+
+	if (ret)
+		return ret;
+	if (bow_state_read(e->dir, e) == 1)
+		return 0;
+	bow_entry_leave(e, true);
+	return nothing_there(name, err);
+}
+
+static bool is_called(const struct bow_entry *e, const char *path)
+{
+	return strcmp(e->image, path) == 0;
+}
+
+/* 1 found and locked, 0 none. */
+static int find_by(bool (*matches)(const struct bow_entry *e, const char *what), const char *path,
+		   const char *name, struct bow_entry *out, struct bowimg_error *err)
+{
+	int ret = bow_runtime_search(matches, path, out, err);
+
+	if (ret == 1)
+		return enter_found(out, name, err) ?: 1;
+	return ret;
+}
+
+static int find_by_file(const char *name, struct bow_entry *out, struct bowimg_error *err)
+{
+	struct stat st;
+
+	if (stat(name, &st) < 0 || S_ISDIR(st.st_mode))
+		return 0;
+	int ret = bow_runtime_enter(name, out, err);
+	if (ret == 0)
+		bow_entry_leave(out, true);
+	return ret;
+}
+
+/* From what cannot hang to what could, and from what is sure to what is only a name. */
+int bow_runtime_find(const char *name, struct bow_entry *out, struct bowimg_error *err)
+{
+	char plain[PATH_MAX], real[PATH_MAX];
+	bool named = absolute(name, plain);
+
+	memset(out, 0, sizeof(*out));
+	out->lock_fd = -1;
+	int ret = named ? find_by(is_at, plain, name, out, err) : 0;
+	if (ret == 0)
+		ret = find_by_file(name, out, err);
+	if (ret == 0 && realpath(name, real))
+		ret = find_by(is_at, real, name, out, err);
+	/* The file may have been moved or deleted since. */
+	if (ret == 0 && named)
+		ret = find_by(is_called, plain, name, out, err);
+	if (ret == 0)
+		return nothing_there(name, err);
+	return ret < 0 ? ret : 0;
+}
+
+int bow_entry_save(const struct bow_entry *e, struct bowimg_error *err)
+{
+	return bow_state_write(e->dir, e, err);
+}
+
+void bow_entry_leave(struct bow_entry *e, bool remove)
+{
+	static const char *const names[] = {"state.json", "state.json.new", "result.json",
+					    "result.json.new", "lock"};
+	char path[PATH_MAX + 32];
+
+	if (e->lock_fd < 0)
+		return;
+	if (remove) {
+		snprintf(path, sizeof(path), "%s/fuse", e->dir);
+		rmdir(path);
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+			snprintf(path, sizeof(path), "%s/%s", e->dir, names[i]);
+			unlink(path);
+		}
+		rmdir(e->dir);
+	}
+	close(e->lock_fd);
+	e->lock_fd = -1;
+}
+
+bool bow_entry_alive(const struct bow_entry *e)
+{
+	return e->pid > 0 && e->start_time && bow_process_start_time(e->pid) == e->start_time;
+}
