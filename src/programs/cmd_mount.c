@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* bowimg mount: FUSE, a loop device on it, and the file system on that. */
+#include "programs/serving.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static int refuse_later(struct bow_cli *cli, const char *partition, bool before)
+{
+	if (partition)
+		return bow_cli_error(cli, -EOPNOTSUPP,
+				     "attach the image, and let the system find the partitions: "
+				     "partx -a on the loop device",
+				     "mount: -p is not supported in this version");
+	if (before)
+		return bow_cli_error(cli, -EOPNOTSUPP, "roll back, or look at a copy",
+				     "mount: --before is not supported in this version");
+	return 0;
+}
+
+static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, const char *options)
+{
+	struct bow_service service;
+	const struct bow_service_options opts = {
+		.serve = bow_serving_options(cli, serving),
+		.loop = true,
+		.mount_dir = cli->operands[1],
+		.mount_options = options,
+	};
+
+	if (geteuid() != 0)
+		return bow_cli_error(cli, -EPERM, "as a user: bowimg attach --fuse DIR IMAGE",
+				     "mounting %s: only root may mount", cli->operands[0]);
+	int status = bow_serving_start(cli, cli->operands[0], &opts, &service);
+	if (!status && cli->verbose)
+		bow_cli_say(cli, "%s is mounted at %s through %s, served by process %d",
+			    cli->operands[0], service.entry.mount_dir, service.entry.loop,
+			    (int)service.daemon.pid);
+	return status;
+}
+
+int bow_cmd_mount(int argc, char **argv)
+{
+	struct bow_cli cli = {0};
+	struct bow_serving serving = BOW_SERVING_DEFAULTS;
+	const char *mount_options = NULL, *partition = NULL;
+	bool before = false;
+	const struct bow_cli_option options[] = {
+		{NULL, 'o', BOW_CLI_STRING, &mount_options, 0, NULL},
+		{NULL, 'p', BOW_CLI_STRING, &partition, 0, NULL},
+		{"before", 0, BOW_CLI_FLAG, &before, 0, NULL},
+		BOW_CLI_OPT_DURABILITY(&serving.durability),
+		BOW_CLI_OPT_FORCE(&serving.force),
+		BOW_SERVING_OPT_STUCK_AFTER(&serving),
+		BOW_CLI_OPT_VERBOSE(&cli),
+		{0},
+	};
+
+	int status = bow_cli_parse(&cli, argc, argv, options);
+	if (!status)
+		status = bow_cli_want_operands(&cli, 2, 2, "IMAGE DIR");
+	if (!status)
+		status = refuse_later(&cli, partition, before);
+	return status ? status : mount_image(&cli, &serving, mount_options);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* bowimg prepare: open a checkpoint, and say what it can carry. */
+#include "programs/cli.h"
+
+#include <string.h>
+
+static const struct bow_cli_choice stores[] = {
+	{"free", BOWIMG_STORE_FREE},
+	{"tail", BOWIMG_STORE_TAIL},
+	{NULL, 0},
+};
+
+static const struct bow_cli_choice on_fulls[] = {
+	{"stop", BOWIMG_ON_FULL_STOP},
+	{"tail", BOWIMG_ON_FULL_TAIL},
+	{NULL, 0},
+};
+
+static void say_exactness(struct bow_cli *cli, const struct bowimg_prepare_report *r)
+{
+	bow_cli_say(cli, "  rollback   %s (%s)",
+		    r->exact ? "exact: the whole image as it is now, byte for byte"
+			     : "not exact: every used block comes back, free blocks may differ",
+		    r->why_exact);
+}
+
+static void say_budget(struct bow_cli *cli, const struct bowimg_prepare_report *r)
+{
+	struct bow_cli_size left = bow_cli_human(r->free_left_bytes);
+
+	if (r->store_tail || (r->free_left_bytes == 0 && r->on_full == BOWIMG_ON_FULL_TAIL))
+		bow_cli_say(cli,
+			    "  budget     as much as the host's disk holds: backups go past the "
+			    "image's end");
+	else
+		bow_cli_say(cli,
+			    "  budget     %s of free blocks, shared by backups and by new data",
+			    left.text);
+	bow_cli_say(cli, "  when full  %s",
+		    r->on_full == BOWIMG_ON_FULL_TAIL
+			    ? "backups go on past the image's end; the file grows until then"
+			    : "writes fail with \"no space left\"; rollback still works");
+}
+
+static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *r)
+{
+	bow_cli_say(cli, "  found      %s, %s", r->what, bow_cli_human(r->image_size).text);
+	bow_cli_say(cli, "  free map   from %s: %s free, %s of it in whole %u-byte blocks",
+		    r->free_source, bow_cli_human(r->fs_free_bytes).text,
+		    bow_cli_human(r->free_total_bytes).text, BOWIMG_BLOCK_SIZE);
+	say_exactness(cli, r);
+	say_budget(cli, r);
+}
+
+static void say_next(struct bow_cli *cli, const char *image)
+{
+	struct bow_cli_quoted quoted;
+	const char *name = bow_cli_quote(&quoted, image);
+
+	bow_cli_say(cli,
+		    "Everything that writes to the disk must now go through bowimg (mount, attach, "
+		    "run). Next:");
+	bow_cli_say(cli, "  bowimg mount %s DIR", name);
+	bow_cli_say(cli, "and in the end one of:");
+	bow_cli_say(cli, "  bowimg rollback %s", name);
+	bow_cli_say(cli, "  bowimg commit %s", name);
+}
+
+static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opts)
+{
+	const char *image = cli->operands[0];
+	struct bowimg_prepare_report report = {0};
+	struct bowimg_error err = {0};
+
+	int ret = bowimg_prepare(image, opts, &report, &err);
+	if (ret)
+		return bow_cli_fail(cli, ret, &err);
+	bow_cli_say(cli,
+		    opts->dry_run ? "%s: nothing was changed; prepare would open a checkpoint:"
+				  : "%s: checkpoint opened",
+		    image);
+	say_report(cli, &report);
+	if (!opts->dry_run)
+		say_next(cli, image);
+	return BOW_EXIT_DONE;
+}
+
+int bow_cmd_prepare(int argc, char **argv)
+{
+	struct bow_cli cli = {0};
+	struct bowimg_prepare_options opts = {0};
+	int exact = BOWIMG_DEFAULT, store = BOWIMG_STORE_FREE, on_full = BOWIMG_ON_FULL_DEFAULT;
+	const struct bow_cli_option options[] = {
+		{"free-from", 0, BOW_CLI_STRING, &opts.free_from, 0, NULL},
+		{"exact", 0, BOW_CLI_VALUE, &exact, BOWIMG_YES, NULL},
+		{"no-exact", 0, BOW_CLI_VALUE, &exact, BOWIMG_NO, NULL},
+		{"store", 0, BOW_CLI_CHOICE, &store, 0, stores},
+		{"on-full", 0, BOW_CLI_CHOICE, &on_full, 0, on_fulls},
+		{"dry-run", 'n', BOW_CLI_FLAG, &opts.dry_run, 0, NULL},
+		BOW_CLI_OPT_QUIET(&cli),
+		{0},
+	};
+
+	int status = bow_cli_parse(&cli, argc, argv, options);
+	if (status || (status = bow_cli_want_operands(&cli, 1, 1, "IMAGE")))
+		return status;
+	bow_cli_ignore_sigpipe();
+	opts.exact = (enum bowimg_choice)exact;
+	opts.store = (enum bowimg_store)store;
+	opts.on_full = (enum bowimg_on_full)on_full;
+	opts.events = bow_cli_events(&cli);
+	return prepare(&cli, &opts);
+}
