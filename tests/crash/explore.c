@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* At each barrier of a timeline: which cuts are tried, and the timelines that grow from them. */
+#include "crash.h"
+
+/* The path from the main line to t, as an id. */
+static void id_of(const struct timeline *t, struct crash_id *id)
+{
+	const struct crash_run *run = t->run;
+	uint32_t i;
+
+	*id = run->id;
+	id->steps = t->depth;
+	for (i = 0; i < t->depth; i++)
+		id->step[i] = run->timeline[i + 1].made_by;
+}
+
+void crash_fail(struct timeline *t)
+{
+	struct crash_run *run = t->run;
+	struct crash_id id;
+	char text[256];
+
+	if (run->failed)
+		return;
+	run->failed = true;
+	id_of(t, &id);
+	crash_id_format(&id, text, sizeof(text));
+	snprintf(run->failure, sizeof(run->failure), "CRASH_ID=%s: %s", text, t->lab.why);
+}
+
+static void count_state(struct timeline *t)
+{
+	struct crash_counts *c = &t->run->counts;
+
+	c->states++;
+	c->second += t->depth == 2;
+	c->third += t->depth == 3;
+	c->torn += t->made_by.cut.garbage;
+	c->by_intent[t->lab.intent]++;
+}
+
+static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *cut)
+{
+	struct timeline *next = t + 1;
+	uint64_t what = (uint64_t)cut->mode << 56 | (uint64_t)cut->garbage << 55 | cut->arg;
+
+	next->run = t->run;
+	next->depth = t->depth + 1;
+	next->barriers = 0;
+	next->made_by = (struct crash_step){barrier, *cut};
+	next->path = rng_mix(rng_mix(t->path, barrier), what);
+	next->power = true;
+	next->torn = cut->garbage || t->torn;
+	next->explore = true;
+	lab_fork(&next->lab, &t->lab, cut, next->path);
+	crash_watch(next);
+	count_state(next);
+	if (crash_follow(next) == LAB_BAD)
+		crash_fail(next);
+	lab_kill(&next->lab);
+}
+
+static void try_main_line(struct timeline *t, uint32_t barrier, uint64_t seed)
+{
+	struct sim_cut cut;
+	uint32_t n;
+
+	for (n = 0; !t->run->failed &&
+		    sim_cut_choose(&t->lab.disk, n, t->run->per_barrier, seed, true, &cut);
+	     n++)
+		try_cut(t, barrier, &cut);
+}
+
+/* A second cut at some of the barriers of recovery, a third at few. */
+static void try_later(struct timeline *t, uint32_t barrier, uint64_t seed)
+{
+	static const uint32_t one_in[CRASH_DEPTH] = {1, 12, 25};
+	struct sim_cut cut;
+
+	if (seed % one_in[t->depth])
+		return;
+	if (sim_cut_choose(&t->lab.disk, (uint32_t)(seed >> 8) % 32, 32, seed, true, &cut) ||
+	    sim_cut_choose(&t->lab.disk, 0, 32, seed, false, &cut))
+		try_cut(t, barrier, &cut);
+}
+
+static void at_barrier(void *ctx)
+{
+	struct timeline *t = ctx;
+	struct crash_run *run = t->run;
+	uint32_t barrier = t->barriers++;
+	uint64_t seed = rng_mix(t->path, barrier);
+
+	if (run->failed || !t->explore || t->depth == CRASH_DEPTH)
+		return;
+	if (run->only) {
+		const struct crash_step *step = &run->only->step[t->depth];
+
+		if (t->depth < run->only->steps && step->barrier == barrier)
+			try_cut(t, barrier, &step->cut);
+	} else if (t->depth == 0) {
+		try_main_line(t, barrier, seed);
+	} else {
+		try_later(t, barrier, seed);
+	}
+}
+
+void crash_watch(struct timeline *t)
+{
+	t->lab.disk.hooks.barrier = at_barrier;
+}

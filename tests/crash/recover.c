@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* After a crash: what the state may be, and the way from it to the end of the checkpoint. */
+#include "crash.h"
+
+#define BIT(state) (1u << (state))
+
+/* States that a crash may leave, by what had been begun. */
+static const unsigned legal[] = {
+	/* ROLLING_BACK: an interrupted prepare was being undone when the next cut came. */
+	[LAB_PREPARE] = BIT(BOWIMG_STATE_NONE) | BIT(BOWIMG_STATE_CHECKPOINT) |
+			BIT(BOWIMG_STATE_INTERRUPTED) | BIT(BOWIMG_STATE_ROLLING_BACK) |
+			BIT(BOWIMG_STATE_FINISHING),
+	[LAB_SERVE] = BIT(BOWIMG_STATE_CHECKPOINT),
+	[LAB_ROLLBACK] = BIT(BOWIMG_STATE_NONE) | BIT(BOWIMG_STATE_CHECKPOINT) |
+			 BIT(BOWIMG_STATE_ROLLING_BACK) | BIT(BOWIMG_STATE_FINISHING),
+	[LAB_COMMIT] = BIT(BOWIMG_STATE_NONE) | BIT(BOWIMG_STATE_CHECKPOINT) |
+		       BIT(BOWIMG_STATE_COMMITTING) | BIT(BOWIMG_STATE_FINISHING),
+	[LAB_AGAIN] = BIT(BOWIMG_STATE_NONE) | BIT(BOWIMG_STATE_CHECKPOINT) |
+		      BIT(BOWIMG_STATE_ROLLING_BACK) | BIT(BOWIMG_STATE_FINISHING) |
+		      BIT(BOWIMG_STATE_INTERRUPTED),
+};
+
+int crash_state(struct timeline *t, enum bowimg_state *state)
+{
+	static const char *const doing[] = {"prepare", "serving", "rollback", "commit",
+					    "rollback --again"};
+	struct bowimg_status st;
+	int rc = lab_status(&t->lab, &st);
+
+	if (rc)
+		return rc;
+	*state = st.state;
+	if (!(legal[t->lab.intent] & BIT(st.state)))
+		return lab_bad(&t->lab, "a crash in %s left the state %s", doing[t->lab.intent],
+			       bowimg_state_name(st.state));
+	/* Of a killed prepare the cache may show more than the storage has. */
+	if (st.state == BOWIMG_STATE_CHECKPOINT && t->lab.intent != LAB_AGAIN &&
+	    (t->lab.intent != LAB_PREPARE || t->power)) {
+		t->lab.intent = LAB_SERVE;
+		t->lab.order.on = t->lab.p.durability == BOWIMG_DURABILITY_POWER;
+		t->lab.order.block_0_may_move = false;
+	}
+	return LAB_OK;
+}
+
+void crash_kill(struct timeline *t, bool power)
+{
+	struct sim_cut cut = {'r', rng_below(&t->lab.rng, 1 << 20), false};
+
+	t->run->counts.kills++;
+	lab_kill(&t->lab);
+	if (power)
+		sim_power_cut(&t->lab.disk, &t->lab.disk, &cut);
+	t->power = power;
+}
+
+int crash_attach(struct timeline *t)
+{
+	int rc = lab_attach(&t->lab);
+
+	if (rc)
+		return rc;
+	rc = lab_settle(&t->lab, t->power, t->torn);
+	if (!rc) {
+		t->torn = t->torn && !t->power;
+		t->power = false;
+	}
+	return rc;
+}
+
+static int end(struct timeline *t, bool commit)
+{
+	int rc = lab_end(&t->lab, commit, false);
+	bool committed = t->lab.intent == LAB_COMMIT;
+
+	if (!rc)
+		rc = lab_check_ended(&t->lab, committed, t->torn);
+	if (!rc)
+		t->run->counts.ended[committed]++;
+	return rc;
+}
+
+/* Go on serving for a while, then end it one way or the other. */
+static int serve_on(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	uint32_t n = rng_below(&lab->rng, 5);
+	struct lab_request req;
+	int rc = crash_attach(t);
+
+	while (rc == LAB_OK && n-- > 0) {
+		lab_choose(lab, 3, &req);
+		rc = lab_request(lab, &req);
+		if (rc == LAB_REFUSED)
+			rc = LAB_OK;
+	}
+	if (rc == LAB_OK)
+		rc = lab_read_all(lab);
+	if (rc == LAB_OK && rng_chance(&lab->rng, 70))
+		rc = lab_detach(lab);
+	if (rc)
+		return rc;
+	lab_kill(lab);
+	return end(t, rng_chance(&lab->rng, 50));
+}
+
+static int at_checkpoint(struct timeline *t)
+{
+	uint32_t n = rng_below(&t->lab.rng, 100);
+	int rc;
+
+	if (t->lab.intent == LAB_PREPARE)
+		return serve_on(t);
+	/* Which of the two checkpoints it is, the guest's content does not tell. */
+	if (t->lab.intent == LAB_AGAIN || n < 30)
+		return end(t, false);
+	if (n < 45) {
+		rc = lab_verify(&t->lab);
+		return rc ? rc : end(t, false);
+	}
+	return n < 85 ? serve_on(t) : end(t, true);
+}
+
+/* Nothing was begun, as far as the image says; or everything is over. */
+static int at_none(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	bool committed = lab->intent == LAB_COMMIT;
+
+	if (lab->intent == LAB_ROLLBACK || committed) {
+		t->run->counts.ended[committed]++;
+		lab->oracle.window = lab->p.can_grow ? 0 : LAB_DEVICE_WINDOW;
+		return lab_check_ended(lab, committed, t->torn);
+	}
+	if (lab->disk.size != lab->p.size)
+		return lab_bad(lab, "prepare was cut, the state is none, and a tail was left");
+	return lab_check_used(lab);
+}
+
+/* Undo the little that prepare did. */
+static int undo_prepare(struct timeline *t)
+{
+	struct bowimg_status st;
+	int rc = lab_end(&t->lab, false, false);
+
+	if (!rc)
+		rc = lab_status(&t->lab, &st);
+	if (rc)
+		return rc;
+	if (st.state != BOWIMG_STATE_NONE || t->lab.disk.size != t->lab.p.size)
+		return lab_bad(&t->lab, "undoing an interrupted prepare left state %s, %llu bytes",
+			       bowimg_state_name(st.state), (unsigned long long)t->lab.disk.size);
+	return lab_check_used(&t->lab);
+}
+
+static int follow_once(struct timeline *t)
+{
+	enum bowimg_state state;
+	int rc = crash_state(t, &state);
+
+	if (rc)
+		return rc;
+	switch (state) {
+	case BOWIMG_STATE_NONE:
+		return at_none(t);
+	case BOWIMG_STATE_CHECKPOINT:
+		return at_checkpoint(t);
+	case BOWIMG_STATE_INTERRUPTED:
+		return undo_prepare(t);
+	case BOWIMG_STATE_FINISHING:
+		if (t->lab.intent == LAB_PREPARE)
+			return undo_prepare(t);
+		return end(t, t->lab.intent == LAB_COMMIT);
+	default:
+		return end(t, state == BOWIMG_STATE_COMMITTING);
+	}
+}
+
+int crash_follow(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	uint32_t tries = 0;
+	int rc;
+
+	do {
+		if (tries++ < 3 && rng_chance(&lab->rng, 12))
+			lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 30);
+		rc = follow_once(t);
+		if (rc == LAB_DEAD)
+			crash_kill(t, false);
+	} while (rc == LAB_DEAD);
+	return rc;
+}

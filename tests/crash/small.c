@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every short sequence of operations on a tiny image. The number of a scenario is read as digits:
+ * the variant of the image, the end, and one operation after the other.
+ */
+#include "crash.h"
+
+#include "base/bytes.h"
+
+#define BLOCKS 18u
+#define USED_A 5u  /* a used block with content */
+#define USED_B 9u  /* another */
+#define USED_Z 13u /* a used block of zeros */
+
+enum small_op {
+	OP_WRITE_USED,
+	OP_WRITE_USED_PART,
+	OP_WRITE_ZEROS_BLOCK,
+	OP_WRITE_BLOCK_0,
+	OP_WRITE_FIRST_HELD, /* free blocks that bowimg has put something into */
+	OP_WRITE_SECOND_HELD,
+	OP_WRITE_LAST_HELD,
+	OP_WRITE_FREE_PART,
+	OP_WRITE_SPAN,
+	OP_WRITE_ALL_FREE,
+	OP_ZERO_USED,
+	OP_ZERO_PART,
+	OP_DISCARD_ALL,
+	OP_FUA,
+	OP_FLUSH,
+	OP_REATTACH,
+	OP_KILL,
+	OP_ROLLBACK_PREPARE,
+	OP_COMMIT_PREPARE,
+	OP_COUNT
+};
+
+enum { VARIANTS = 4, ENDS = 2 };
+
+uint64_t crash_small_count(uint32_t length)
+{
+	uint64_t sequences = 0;
+
+	while (length-- > 0)
+		sequences = (sequences + 1) * OP_COUNT;
+	return sequences * VARIANTS * ENDS;
+}
+
+static void small_params(struct lab_params *p, uint32_t variant)
+{
+	uint32_t b;
+
+	memset(p, 0, sizeof(*p));
+	p->size = BLOCKS * SIM_BLOCK;
+	p->sector_size = SIM_SECTOR;
+	p->exact = variant & 1;
+	p->can_grow = variant & 2;
+	p->on_full = p->can_grow ? BOWIMG_ON_FULL_TAIL : BOWIMG_ON_FULL_STOP;
+	for (b = 1; b < BLOCKS; b++)
+		p->is_free[b] = b != USED_A && b != USED_B && b != USED_Z;
+	rng_fill(p->uuid, sizeof(p->uuid), 0x5a11 + variant);
+}
+
+/* The n-th free block that differs from what was there at prepare; n < 0: the last. */
+static uint32_t held_block(struct lab *lab, int n)
+{
+	uint32_t b, last = 1;
+
+	for (b = 1; b < BLOCKS; b++) {
+		uint64_t off = (uint64_t)b * SIM_BLOCK;
+
+		if (!lab->p.is_free[b] ||
+		    !memcmp(lab->disk.cache + off, lab->oracle.original + off, SIM_BLOCK))
+			continue;
+		last = b;
+		if (n-- == 0)
+			break;
+	}
+	return last;
+}
+
+static int request(struct lab *lab, enum lab_kind kind, uint64_t off, uint64_t bytes)
+{
+	struct lab_request req = {.kind = kind, .off = off, .bytes = bytes};
+	int rc = lab_request(lab, &req);
+
+	return rc == LAB_REFUSED ? LAB_OK : rc;
+}
+
+static int write_block(struct lab *lab, uint32_t b)
+{
+	return request(lab, LAB_WRITE, (uint64_t)b * SIM_BLOCK, SIM_BLOCK);
+}
+
+static int write_all_free(struct lab *lab)
+{
+	int rc = LAB_OK;
+	uint32_t b;
+
+	for (b = 1; b < BLOCKS && !rc; b++)
+		if (lab->p.is_free[b])
+			rc = write_block(lab, b);
+	return rc;
+}
+
+static int guest_op(struct lab *lab, enum small_op op)
+{
+	const uint64_t a = USED_A * SIM_BLOCK;
+
+	switch (op) {
+	case OP_WRITE_USED:
+		return write_block(lab, USED_A);
+	case OP_WRITE_USED_PART:
+		return request(lab, LAB_WRITE, a + SIM_SECTOR, SIM_SECTOR);
+	case OP_WRITE_ZEROS_BLOCK:
+		return write_block(lab, USED_Z);
+	case OP_WRITE_BLOCK_0:
+		return request(lab, LAB_WRITE, SIM_SECTOR * 2, SIM_SECTOR);
+	case OP_WRITE_FIRST_HELD:
+		return write_block(lab, held_block(lab, 0));
+	case OP_WRITE_SECOND_HELD:
+		return write_block(lab, held_block(lab, 1));
+	case OP_WRITE_LAST_HELD:
+		return write_block(lab, held_block(lab, -1));
+	case OP_WRITE_FREE_PART:
+		return request(lab, LAB_WRITE, (BLOCKS - 1) * SIM_BLOCK, SIM_SECTOR);
+	case OP_WRITE_SPAN:
+		return request(lab, LAB_WRITE, a - SIM_SECTOR, SIM_BLOCK * 2);
+	case OP_WRITE_ALL_FREE:
+		return write_all_free(lab);
+	case OP_ZERO_USED:
+		return request(lab, LAB_ZERO, a, SIM_BLOCK);
+	case OP_ZERO_PART:
+		return request(lab, LAB_ZERO, a - SIM_SECTOR, SIM_SECTOR * 2);
+	case OP_DISCARD_ALL:
+		return request(lab, LAB_DISCARD, SIM_BLOCK, (BLOCKS - 1) * SIM_BLOCK);
+	case OP_FUA:
+		return request(lab, LAB_FUA, USED_B * SIM_BLOCK, SIM_SECTOR);
+	default:
+		return request(lab, LAB_FLUSH, 0, 0);
+	}
+}
+
+static int begin(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	uint32_t b;
+	int rc;
+
+	for (b = 1; b < BLOCKS; b++)
+		if (lab->p.exact && lab->p.is_free[b])
+			lab->p.is_free[b] =
+				bow_is_zero(lab->disk.cache + (size_t)b * SIM_BLOCK, SIM_BLOCK);
+	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), rng_next(&lab->rng));
+	rc = lab_prepare(lab);
+	return rc ? rc : lab_attach(lab);
+}
+
+/* By detach, since a kill is an operation of its own. */
+static int end(struct timeline *t, bool commit)
+{
+	int rc = lab_detach(&t->lab);
+
+	if (!rc)
+		rc = lab_end(&t->lab, commit, false);
+	if (!rc)
+		rc = lab_check_ended(&t->lab, commit, false);
+	if (!rc)
+		t->run->counts.ended[commit]++;
+	return rc;
+}
+
+static int do_op(struct timeline *t, enum small_op op)
+{
+	int rc;
+
+	switch (op) {
+	case OP_REATTACH:
+		rc = lab_detach(&t->lab);
+		return rc ? rc : lab_attach(&t->lab);
+	case OP_KILL:
+		crash_kill(t, false);
+		return crash_attach(t);
+	case OP_ROLLBACK_PREPARE:
+	case OP_COMMIT_PREPARE:
+		rc = end(t, op == OP_COMMIT_PREPARE);
+		return rc ? rc : begin(t);
+	default:
+		return guest_op(&t->lab, op);
+	}
+}
+
+int crash_small_scenario(struct timeline *t, uint64_t number)
+{
+	uint32_t variant = (uint32_t)(number % VARIANTS);
+	bool commit = number / VARIANTS % ENDS;
+	uint64_t ops = number / VARIANTS / ENDS + 1; /* bijective digits: no leading zeros lost */
+	struct lab_params p;
+	int rc;
+
+	small_params(&p, variant);
+	t->run->per_barrier = 64;
+	t->explore = true;
+	lab_make_image(&t->lab, &p, variant);
+	crash_watch(t);
+	for (rc = begin(t); rc == LAB_OK && ops > 0; ops = (ops - 1) / OP_COUNT) {
+		rc = do_op(t, (enum small_op)((ops - 1) % OP_COUNT));
+		if (rc == LAB_OK)
+			rc = lab_read_all(&t->lab);
+	}
+	return rc ? rc : end(t, commit);
+}

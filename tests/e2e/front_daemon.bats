@@ -1,0 +1,161 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The daemon dies, is stopped, or must not be started; the commands die. Nothing hangs, nothing stays.
+
+load ../lib/common
+load ../lib/front
+
+setup() {
+	common_setup
+	requires root loop fuse jq
+	make_ext4 disk.img 24M
+	before=$(sum disk.img)
+	"$BOWIMG" prepare -q disk.img
+	mkdir mnt
+}
+
+rolls_back() {
+	expect 0 rollback disk.img
+	[ "$(sum disk.img)" = "$before" ]
+}
+
+@test "after kill -9 of the daemon umount clears everything, and the image rolls back" {
+	for name in mnt disk.img; do
+		expect 0 mount disk.img mnt
+		echo flushed >mnt/flushed
+		sync -f mnt
+		dd if=/dev/zero of=mnt/unflushed bs=4096 count=50 status=none
+		kill_daemon disk.img
+		expect 0 umount "$name"
+		grep -q 'had been killed' <<<"$stderr"
+		nothing_left
+	done
+	expect 0 mount disk.img mnt
+	[ "$(cat mnt/flushed)" = flushed ]
+	expect 0 umount mnt
+	rolls_back
+}
+
+@test "after kill -9 of the daemon a mount in use is unmounted lazily" {
+	expect 0 mount disk.img mnt
+	exec 9<mnt/file1
+	kill_daemon disk.img
+	expect 0 umount mnt
+	run ! mountpoint -q mnt
+	exec 9<&-
+	wait_until quietly nothing_left
+	rolls_back
+}
+
+@test "after kill -9 of the daemon attach and mount clear up by themselves" {
+	for way in 'attach disk.img' 'mount disk.img mnt' 'attach --fuse mnt disk.img'; do
+		# shellcheck disable=SC2086
+		expect 0 $way
+		kill_daemon disk.img
+		expect 0 attach disk.img
+		grep -q 'killed daemon' <<<"$stderr"
+		expect 0 detach disk.img
+		nothing_left
+	done
+	rolls_back
+}
+
+@test "after kill -9 of the daemon a device in use is not taken away by attach" {
+	expect 0 mount disk.img mnt
+	exec 9<mnt/file1
+	kill_daemon disk.img
+	refused 4 'busy' attach disk.img
+	exec 9<&-
+	expect 0 attach disk.img
+	expect 0 detach disk.img
+	nothing_left
+}
+
+@test "the watchdog cuts off a mount whose daemon is stopped, and umount clears up" {
+	expect 0 mount --stuck-after=2 disk.img mnt
+	pid=$(daemon_of disk.img)
+	kill -STOP "$pid"
+	run timeout 20 dd if=/dev/urandom of=mnt/new bs=64k count=20 conv=fsync
+	[ "$status" -ne 0 ]
+	[ "$status" -ne 124 ]
+	run timeout 20 "$BOWIMG" umount mnt
+	[ "$status" -ne 124 ]
+	nothing_left
+	expect 0 rollback disk.img
+	[ "$(sum disk.img)" = "$before" ]
+}
+
+@test "umount does not hang on a stopped daemon" {
+	expect 0 mount --stuck-after=2 disk.img mnt
+	echo x >mnt/x
+	kill -STOP "$(daemon_of disk.img)"
+	run timeout 20 "$BOWIMG" umount mnt
+	[ "$status" -ne 124 ]
+	nothing_left
+	rolls_back
+}
+
+@test "an idle mount is not taken for stuck" {
+	expect 0 mount --stuck-after=1 disk.img mnt
+	sleep 3
+	echo x >mnt/x
+	sync -f mnt
+	sleep 2
+	expect 0 umount mnt
+	[ -z "$stderr" ]
+	nothing_left
+}
+
+@test "a mount that is interrupted takes everything down again" {
+	for signal in INT TERM HUP KILL; do
+		for delay in 0 0.01 0.02 0.04 0.08; do
+			env --default-signal=INT "$BOWIMG" mount disk.img mnt 2>/dev/null 3>&- &
+			sleep "$delay"
+			kill "-$signal" $! 2>/dev/null || true
+			wait $! || true
+			# It may have been faster than the signal.
+			! mountpoint -q mnt || "$BOWIMG" umount mnt || true
+			wait_until quietly nothing_left
+		done
+	done
+	rolls_back
+}
+
+@test "a runtime directory that others may write in is not trusted" {
+	requires setpriv
+	export XDG_RUNTIME_DIR=$T/run
+	mkdir -p run/bowimg
+	chmod 777 . run run/bowimg
+	run --separate-stderr setpriv --reuid=65534 --regid=65534 --clear-groups \
+		"$BOWIMG" detach disk.img
+	[ "$status" -eq 1 ]
+	grep -q 'somebody else' <<<"$stderr"
+	rm -r run/bowimg
+	ln -s /etc run/bowimg
+	run ! setpriv --reuid=65534 --regid=65534 --clear-groups "$BOWIMG" detach disk.img
+}
+
+@test "a loop device is refused with 9 in a limited memory cgroup, a file is not" {
+	hierarchy=/sys/fs/cgroup/memory
+	[ -w "$hierarchy/memory.limit_in_bytes" ] || skip "needs the memory controller of cgroup v1"
+	group=$hierarchy/bowimg-test-$$
+	mkdir "$group"
+	echo 64M >"$group/memory.limit_in_bytes"
+	inside() { (echo "$BASHPID" >"$group/cgroup.procs" && exec "$BOWIMG" "$@" 3>&-); }
+	for way in 'mount disk.img mnt' 'attach disk.img' 'run --via=loop disk.img -- true'; do
+		# shellcheck disable=SC2086
+		run --separate-stderr inside $way
+		echo "$way: $status $stderr"
+		[ "$status" -eq 9 ] || break
+		grep -q "bowimg-test-$$ is limited to 64 MiB" <<<"$stderr" || break
+		grep -q 'attach --fuse' <<<"$stderr" || break
+	done
+	result=$status
+	nothing_left
+	inside attach --fuse mnt disk.img || result=1
+	head -c 8M /dev/urandom | dd of=mnt/disk bs=1M seek=8 conv=notrunc,fsync status=none || result=1
+	expect 0 detach disk.img
+	wait_until rmdir "$group"
+	[ "$result" -eq 9 ]
+	rolls_back
+}

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+# rollback and commit, killed at random moments: they are run again, and finish.
+#
+# SEED=N repeats the moments of a run that printed N; ROUNDS=N makes it longer.
+
+load ../lib/common
+load ../lib/e2e
+
+setup() {
+	common_setup
+	requires root loop fuse jq
+	SEED=${SEED:-$((RANDOM * 32768 + RANDOM))}
+	ROUNDS=${ROUNDS:-12}
+	echo "SEED=$SEED"
+	RANDOM=$SEED
+	make_tree tree
+	head -c 16M /dev/urandom >tree/old
+	make_ext4 disk.img 64M -d tree
+	before=$(sum disk.img)
+	expect 0 prepare disk.img
+	up -o discard
+	change_tree mnt
+	within 60 dd if=/dev/urandom of=mnt/old bs=64k conv=notrunc,fsync status=none count=256
+	rm -r mnt/copied
+	tree_sums mnt >new.sums
+	down
+}
+
+# interrupt VERB IMAGE: kill it after up to as long as it takes; says how it ended.
+interrupt() {
+	local status=0 micro
+	micro=$((RANDOM * 1000 % (longest + 1)))
+	timeout -s KILL "$(printf '0.%06d' "$micro")" "$BOWIMG" "$1" -q "$2" || status=$?
+	echo "$1 after $micro us: $status, $(key state "$2")"
+	ended=$status
+}
+
+# How long VERB takes here, in microseconds.
+measure() {
+	local from
+	cp --preserve=timestamps disk.img trial.img
+	from=${EPOCHREALTIME/[.,]/}
+	expect 0 "$1" -q trial.img
+	longest=$((${EPOCHREALTIME/[.,]/} - from))
+	[ "$longest" -lt 900000 ] || longest=900000
+}
+
+@test "rollback, killed again and again, restores every byte" {
+	local round state cut=0
+	measure rollback
+	for ((round = 0; round < ROUNDS; round++)); do
+		cp --preserve=timestamps disk.img trial.img
+		interrupt rollback trial.img
+		[ "$ended" -eq 0 ] || interrupt rollback trial.img
+		state=$(key state trial.img)
+		case $state in
+		rolling-back)
+			cut=$((cut + 1))
+			refused 8 "" commit trial.img
+			refused 8 "" attach trial.img
+			;;
+		esac
+		[ "$state" = none ] || expect 0 rollback trial.img
+		same_as "$before" trial.img
+	done
+	echo "interrupted within the restore: $cut of $ROUNDS"
+}
+
+@test "commit, killed again and again, keeps every file" {
+	local round state
+	measure commit
+	for ((round = 0; round < ROUNDS; round++)); do
+		cp --preserve=timestamps disk.img trial.img
+		interrupt commit trial.img
+		[ "$ended" -eq 0 ] || interrupt commit trial.img
+		state=$(key state trial.img)
+		case $state in
+		committing) refused 8 "" rollback trial.img ;;
+		esac
+		[ "$state" = none ] || expect 0 commit trial.img
+		clean_fs trial.img
+		within 30 mount -o loop,ro trial.img mnt
+		tree_sums mnt | diff new.sums -
+		within 30 umount mnt
+	done
+}
+
+@test "prepare, killed at random moments, leaves the image as it was or prepared" {
+	local round
+	expect 0 rollback disk.img
+	measure prepare
+	for ((round = 0; round < ROUNDS; round++)); do
+		cp --preserve=timestamps disk.img trial.img
+		interrupt prepare trial.img
+		[ "$(key state trial.img)" = none ] || expect 0 rollback trial.img
+		# Killed before its first barrier: what it parked in free space is not the image's.
+		clean_fs trial.img
+		expect 0 prepare --exact trial.img
+		expect 0 rollback trial.img
+	done
+}

@@ -1,0 +1,210 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+# What every .bats file loads:   load ../lib/common
+#
+# Each test gets a directory of its own on disk, $T, and starts there. Afterwards everything that the
+# test left behind is taken away, whatever happened: mounts, loop devices, processes, the directory.
+# Found are a test's own things by $T (in /proc/self/mountinfo and in loop devices' backing files)
+# and by the variable BOWIMG_TEST_ID in a process's environment; nothing else is touched.
+#
+#	BOWIMG			the program under test (build/bowimg)
+#	BOWIMG_TEST_STRICT=1	requires() fails where it would skip
+#	BOWIMG_TEST_DIR		where $T is made (/var/tmp: a disk, where /tmp may be memory)
+
+bats_require_minimum_version 1.5.0
+
+ROOT_DIR=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+BOWIMG=${BOWIMG:-$ROOT_DIR/build/bowimg}
+
+common_setup() {
+	T=$(mktemp -d "${BOWIMG_TEST_DIR:-/var/tmp}/bowimg-test.XXXXXX")
+	export T BOWIMG
+	export BOWIMG_TEST_ID=$T
+	cd "$T" || return 1
+}
+
+common_teardown() {
+	cd /
+	[ -n "${T:-}" ] || return 0
+	clean_up
+	rm -rf --one-file-system "$T"
+}
+
+setup() { common_setup; }
+teardown() { common_teardown; }
+
+# ---- what a machine must have -------------------------------------------------------------------
+
+have() {
+	case $1 in
+	root) [ "$(id -u)" -eq 0 ] ;;
+	user) [ "$(id -u)" -ne 0 ] || command -v setpriv >/dev/null ;;
+	loop) [ "$(id -u)" -eq 0 ] && losetup -f >/dev/null 2>&1 ;;
+	fuse) [ -c /dev/fuse ] && [ -w /dev/fuse ] ;;
+	*) command -v "$1" >/dev/null ;;
+	esac
+}
+
+# requires THING...: root, loop, fuse, or the name of a program. Skips the test, or fails it in strict
+# mode: a machine that is meant to run everything must not lose tests silently.
+requires() {
+	local thing
+	for thing in "$@"; do
+		have "$thing" && continue
+		[ "${BOWIMG_TEST_STRICT:-0}" != 1 ] || {
+			echo "strict mode: this test needs '$thing'"
+			return 1
+		}
+		skip "needs $thing"
+	done
+}
+
+# ---- running bowimg -----------------------------------------------------------------------------
+
+# bow ARG...: like bats' run, for the program under test: $status, $output (standard output), $stderr.
+bow() {
+	run --separate-stderr "$BOWIMG" "$@"
+	# Shown only if the test fails.
+	echo "\$ bowimg $* => $status"
+	printf '%s\n' "$output" "${stderr:-}"
+}
+
+# expect STATUS ARG...: run bowimg, which must exit with this status.
+expect() {
+	local wanted=$1
+	shift
+	bow "$@"
+	[ "$status" -eq "$wanted" ] || {
+		echo "bowimg $*: exit $status, wanted $wanted"
+		return 1
+	}
+}
+
+# refused STATUS PATTERN ARG...: exits with STATUS, prints no data, says PATTERN on standard error and,
+# in a line of its own, what to do next.
+refused() {
+	local wanted=$1 pattern=$2
+	shift 2
+	expect "$wanted" "$@" || return 1
+	[ -z "$output" ] || {
+		echo "an error, but there is data on standard output"
+		return 1
+	}
+	grep -qiE -- "$pattern" <<<"$stderr" || {
+		echo "the message does not match '$pattern'"
+		return 1
+	}
+	grep -q '^  [^ ]' <<<"$stderr" || {
+		echo "the message does not say what to do next"
+		return 1
+	}
+}
+
+# json FILTER < data: the value of a jq filter, raw.
+json() {
+	jq -r "$1"
+}
+
+sum() {
+	sha256sum "$1" | cut -d' ' -f1
+}
+
+# ---- images -------------------------------------------------------------------------------------
+
+# make_tree DIR [FILES]: files of several sizes with random content.
+make_tree() {
+	local dir=$1 i
+	mkdir -p "$dir/sub"
+	for ((i = 0; i < ${2:-20}; i++)); do
+		head -c $((RANDOM * 8 + i)) /dev/urandom >"$dir/file$i"
+		echo "small $i" >"$dir/sub/small$i"
+	done
+}
+
+# make_ext4 IMAGE SIZE [MKFS-OPTION...]: an ext4 with files in it; needs no root.
+make_ext4() {
+	local image=$1 size=$2
+	shift 2
+	# One tree serves a whole file of tests.
+	local tree=$BATS_FILE_TMPDIR/tree
+	[ -d "$tree" ] || make_tree "$tree"
+	rm -f "$image"
+	truncate -s "$size" "$image"
+	mkfs.ext4 -q -F -d "$tree" "$@" "$image"
+}
+
+# ---- clean-up -----------------------------------------------------------------------------------
+
+# Mount points below $T, and FUSE mounts elsewhere whose source names it; the last one first.
+own_mounts() {
+	awk -v t="$T" '
+	index($5, t "/") == 1 || $5 == t || index($0, " - fuse") && index($0, t "/") { print $5 }
+	' /proc/self/mountinfo | tac
+}
+
+own_loops() {
+	local file backing mount mounts
+	mounts=$(own_mounts)
+	for file in /sys/block/loop*/loop/backing_file; do
+		{ read -r backing <"$file"; } 2>/dev/null || continue
+		for mount in "$T" $mounts; do
+			case $backing in "$mount"*) echo "/dev/$(basename "${file%/loop/backing_file}")" ;; esac
+		done
+	done | sort -u
+}
+
+# Mounted from one of the given loop devices, anywhere.
+mounts_of() {
+	local device
+	for device in "$@"; do
+		awk -v d="$device" '{ for (i = 7; i < NF; i++) if ($i == "-" && $(i + 2) == d) print $5 }' \
+			/proc/self/mountinfo
+	done
+}
+
+own_processes() {
+	# Without the variable for themselves, or grep and tr would always find each other.
+	(
+		unset BOWIMG_TEST_ID
+		grep -lszx "BOWIMG_TEST_ID=$T" /proc/[0-9]*/environ | tr -dc '0-9\n'
+	)
+}
+
+# What bowimg itself keeps about images below $T.
+own_runtime_entries() {
+	grep -lsF "$T/" /run/bowimg/*/state.json "/tmp/bowimg-$(id -u)"/*/state.json |
+		xargs -r -n 1 dirname
+}
+
+kill_own() {
+	local pid
+	for pid in $(own_processes); do
+		kill "-$1" "$pid" 2>/dev/null || true
+	done
+}
+
+# From the top of the stack down: file systems, loop devices, processes, FUSE.
+clean_up() {
+	local loops mount device entries entry
+	loops=$(own_loops)
+	entries=$(own_runtime_entries)
+	# shellcheck disable=SC2086
+	for mount in $(mounts_of $loops); do
+		timeout 20 umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true
+	done
+	for device in $loops; do
+		losetup -d "$device" 2>/dev/null || true
+	done
+	kill_own TERM
+	for mount in $(own_mounts); do
+		timeout 20 umount "$mount" 2>/dev/null || umount -l "$mount" 2>/dev/null || true
+	done
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ -n "$(own_processes)" ] || break
+		sleep 0.1
+	done
+	kill_own KILL
+	for entry in $entries; do
+		rm -rf --one-file-system "$entry"
+	done
+}

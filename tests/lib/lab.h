@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A laboratory: one simulated disk, the engine on it, the oracle beside it. Every call makes one
+ * request of the engine, tells the oracle, and compares; so a test is only the choice of requests.
+ */
+#ifndef TESTS_LAB_H
+#define TESTS_LAB_H
+
+#include "operations/operations.h"
+#include "oracle.h"
+#include "order.h"
+#include "rng.h"
+#include "sim_dev.h"
+
+#define LAB_MAX_BLOCKS 320u /* of an image; the disk has room for a tail beyond */
+#define LAB_CAPACITY (LAB_MAX_BLOCKS * 3 * SIM_BLOCK)
+
+/* Blocks of the plan of an end, which has no place but free blocks on a device (rule 11). */
+#define LAB_DEVICE_WINDOW 4u
+
+enum lab_result {
+	LAB_OK = 0,
+	LAB_DEAD,    /* the disk died under the request, as arranged */
+	LAB_REFUSED, /* a refusal that is allowed: no space */
+	LAB_FAULT,   /* it failed, and properly, because of an injected fault */
+	LAB_BAD	     /* something is wrong: lab->why */
+};
+
+/* What was begun last; it decides which states a crash may leave. */
+enum lab_intent { LAB_PREPARE, LAB_SERVE, LAB_ROLLBACK, LAB_COMMIT, LAB_AGAIN };
+
+struct lab_params {
+	uint64_t size;
+	uint64_t host_limit; /* no growth past this; 0: the disk's capacity */
+	uint32_t sector_size;
+	bool can_grow, exact, has_mtime;
+	enum bowimg_store store;
+	enum bowimg_on_full on_full;
+	enum bowimg_durability durability;
+	uint8_t uuid[16];
+	bool is_free[LAB_MAX_BLOCKS];
+};
+
+struct lab {
+	struct lab_params p;
+	struct sim_disk disk;
+	struct oracle oracle;
+	struct order order;
+	bowimg *engine; /* NULL: nobody serves the disk */
+	enum lab_intent intent;
+	struct rng rng;
+	uint64_t next_token;  /* contents are numbered: none is used twice */
+	uint8_t *buf, *image; /* scratch: a request's data, the whole disk */
+	struct bowimg_error err;
+	char why[768];
+	FILE *trace;
+	uint64_t (*alloc_faults)(void); /* NULL, or how many allocations were made to fail */
+};
+
+/* Let the allocator keep what is freed: an engine's buffers come and go thousands of times. */
+void lab_keep_memory(void);
+
+int lab_init(struct lab *lab);
+void lab_release(struct lab *lab);
+
+/* A new disk with an image as the parameters say: unique content, some used blocks all zeros. */
+void lab_make_image(struct lab *lab, const struct lab_params *p, uint64_t seed);
+
+/* The same parameters, oracle and disk after a power cut; nobody serves dst. */
+void lab_fork(struct lab *dst, const struct lab *src, const struct sim_cut *cut, uint64_t seed);
+
+/* LAB_BAD and lab->why. */
+int lab_bad(struct lab *lab, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void lab_trace(struct lab *lab, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* An injected fault has fired, so requests may fail. */
+bool lab_faulted(const struct lab *lab);
+
+/*
+ * After an engine call returned rc: LAB_OK, LAB_DEAD when the disk died in it (any error is right
+ * then), LAB_FAULT if a fault was injected and the error is put into words, else LAB_BAD. A
+ * violated order of writes is LAB_BAD whatever rc is.
+ */
+int lab_judge(struct lab *lab, int rc, const char *what);
+
+/* ---- lab_life.c: the life of a checkpoint ---- */
+
+/* Prepare on the disk as it is now, which is the original from here on. */
+int lab_prepare(struct lab *lab);
+int lab_attach(struct lab *lab);
+int lab_detach(struct lab *lab);
+/* The serving process is gone, with everything it had in memory; the disk's cache survives. */
+void lab_kill(struct lab *lab);
+
+int lab_status(struct lab *lab, struct bowimg_status *st);
+int lab_verify(struct lab *lab);
+/* Run rollback or commit, whatever the state; does not compare anything. */
+int lab_end(struct lab *lab, bool commit, bool again);
+/* The checkpoint is over and the image is as the intent promised. */
+int lab_check_ended(struct lab *lab, bool commit, bool torn);
+int lab_check_used(struct lab *lab);
+/* After a rollback that was to leave a fresh checkpoint: check it, and begin anew. */
+int lab_begin_again(struct lab *lab);
+/* Attached after a crash: what the guest reads now is admissible. */
+int lab_settle(struct lab *lab, bool power, bool torn);
+
+/* ---- lab_guest.c: requests of the guest, all checked ---- */
+
+enum lab_kind { LAB_WRITE, LAB_FUA, LAB_ZERO, LAB_DISCARD, LAB_READ, LAB_FLUSH };
+
+struct lab_request {
+	enum lab_kind kind;
+	uint64_t off, bytes;
+	bool old_content; /* write what was there at prepare; else content never seen before */
+};
+
+int lab_request(struct lab *lab, const struct lab_request *req);
+int lab_read_all(struct lab *lab);
+
+/* A request chosen by lab->rng: any kind, any size up to max_blocks, any state of block. */
+void lab_choose(struct lab *lab, uint32_t max_blocks, struct lab_request *req);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* What must be true of a disk under a checkpoint: see oracle.h. */
+#include "oracle_sector.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/bytes.h"
+
+#define HASH_SEED 0x0bac1eu
+
+uint64_t oracle_hash_sector(const uint8_t *bytes)
+{
+	return bow_hash(bytes, SECTOR, HASH_SEED);
+}
+
+int oracle_init(struct oracle *o, uint64_t max_size)
+{
+	uint64_t blocks = bow_div_up(max_size, BLOCK);
+
+	memset(o, 0, sizeof(*o));
+	o->original = malloc(blocks * BLOCK);
+	o->current = malloc(blocks * BLOCK);
+	o->is_free = malloc(blocks * sizeof(bool));
+	o->sector = malloc(blocks * SECTORS_PER_BLOCK * sizeof(*o->sector));
+	if (o->original && o->current && o->is_free && o->sector)
+		return 0;
+	oracle_release(o);
+	return -1;
+}
+
+void oracle_release(struct oracle *o)
+{
+	free(o->original);
+	free(o->current);
+	free(o->is_free);
+	free(o->sector);
+}
+
+void oracle_copy(struct oracle *dst, const struct oracle *src)
+{
+	struct oracle own = *dst;
+
+	*dst = *src;
+	dst->original = own.original;
+	dst->current = own.current;
+	dst->is_free = own.is_free;
+	dst->sector = own.sector;
+	memcpy(dst->original, src->original, (size_t)src->blocks * BLOCK);
+	memcpy(dst->current, src->current, (size_t)src->blocks * BLOCK);
+	memcpy(dst->is_free, src->is_free, src->blocks * sizeof(bool));
+	memcpy(dst->sector, src->sector, src->sectors * sizeof(*src->sector));
+}
+
+void oracle_only_value(struct oracle_sector *s, uint64_t value)
+{
+	s->value[0] = value;
+	s->count = 1;
+	s->wild = s->any = s->dirty = false;
+}
+
+bool oracle_has_value(const struct oracle_sector *s, uint64_t value)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->count; i++)
+		if (s->value[i] == value)
+			return true;
+	return false;
+}
+
+void oracle_add_value(struct oracle *o, struct oracle_sector *s, uint64_t value)
+{
+	if (oracle_has_value(s, value))
+		return;
+	assert(s->count < ORACLE_VALUES);
+	s->value[s->count++] = value;
+	if (s->count > o->fullest)
+		o->fullest = s->count;
+}
+
+void oracle_start(struct oracle *o, const uint8_t *bytes, uint64_t size, const bool *is_free,
+		  bool exact)
+{
+	static const uint8_t zeros[SECTOR];
+	uint32_t i;
+
+	o->size = size;
+	o->blocks = (uint32_t)bow_div_up(size, BLOCK);
+	o->sectors = (uint32_t)bow_div_up(size, SECTOR);
+	o->exact = exact;
+	o->window = 0;
+	o->fullest = 1;
+	o->zeros = oracle_hash_sector(zeros);
+	o->why[0] = '\0';
+	memset(o->original + size, 0, (size_t)o->blocks * BLOCK - size);
+	memcpy(o->original, bytes, size);
+	memcpy(o->current, o->original, (size_t)o->blocks * BLOCK);
+	memcpy(o->is_free, is_free, o->blocks * sizeof(bool));
+	for (i = 0; i < o->sectors; i++) {
+		struct oracle_sector *s = &o->sector[i];
+
+		oracle_only_value(s, oracle_hash_sector(o->original + (size_t)i * SECTOR));
+		s->known = !is_free[i / SECTORS_PER_BLOCK];
+		s->wild = !s->known;
+	}
+}
+
+/* The part of [off, off + bytes) in sector i: where it begins in the sector, and how long it is. */
+static uint32_t part_of(uint32_t i, uint64_t off, uint64_t bytes, uint32_t *start)
+{
+	uint64_t low = bow_max(off, (uint64_t)i * SECTOR);
+	uint64_t high = bow_min(off + bytes, ((uint64_t)i + 1) * SECTOR);
+
+	*start = (uint32_t)(low % SECTOR);
+	return (uint32_t)(high - low);
+}
+
+/* True if the range covers all of sector i that lies inside the disk. */
+bool oracle_covers(const struct oracle *o, uint32_t i, uint64_t off, uint64_t bytes)
+{
+	return off <= (uint64_t)i * SECTOR &&
+	       off + bytes >= bow_min(((uint64_t)i + 1) * SECTOR, o->size);
+}
+
+/* The sectors of a range: for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++) */
+uint32_t oracle_first_of(uint64_t off)
+{
+	return (uint32_t)(off / SECTOR);
+}
+
+uint32_t oracle_end_of(uint64_t off, uint64_t bytes)
+{
+	return (uint32_t)bow_div_up(off + bytes, SECTOR);
+}
+
+void oracle_overlay(const struct oracle *o, uint32_t i, uint64_t off, const uint8_t *data,
+		    uint64_t bytes, uint8_t sector[SECTOR])
+{
+	uint32_t start, count = part_of(i, off, bytes, &start);
+
+	memcpy(sector, o->current + (size_t)i * SECTOR, SECTOR);
+	if (data)
+		memcpy(sector + start, data + ((uint64_t)i * SECTOR + start - off), count);
+	else
+		memset(sector + start, 0, count);
+}
+
+void oracle_may_become(struct oracle *o, uint64_t off, const uint8_t *data, uint64_t bytes)
+{
+	uint8_t sector[SECTOR];
+	uint32_t i;
+
+	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++) {
+		assert(o->sector[i].known || oracle_covers(o, i, off, bytes));
+		oracle_overlay(o, i, off, data, bytes, sector);
+		oracle_add_value(o, &o->sector[i], oracle_hash_sector(sector));
+		o->sector[i].dirty = true;
+	}
+}
+
+void oracle_became(struct oracle *o, uint64_t off, const uint8_t *data, uint64_t bytes)
+{
+	uint32_t i;
+
+	if (data)
+		memcpy(o->current + off, data, bytes);
+	else
+		memset(o->current + off, 0, bytes);
+	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++)
+		o->sector[i].known = true;
+}
+
+void oracle_may_discard(struct oracle *o, uint64_t off, uint64_t bytes)
+{
+	uint32_t i;
+
+	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++)
+		o->sector[i].wild = o->sector[i].dirty = true;
+}
+
+void oracle_uncertain(struct oracle *o, uint64_t off, uint64_t bytes)
+{
+	uint32_t i;
+
+	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++)
+		o->sector[i].known = false;
+}
+
+void oracle_discarded(struct oracle *o, uint64_t off, uint64_t bytes)
+{
+	oracle_uncertain(o, off, bytes);
+}
+
+static void flushed_sector(const struct oracle *o, uint32_t i)
+{
+	struct oracle_sector *s = &o->sector[i];
+
+	s->dirty = false;
+	if (s->known && (s->count != 1 || s->wild)) {
+		oracle_only_value(s, oracle_hash_sector(o->current + (size_t)i * SECTOR));
+	} else if (!s->known && s->count > ORACLE_VALUES / 2) {
+		s->any = true;
+		s->count = 0;
+	}
+}
+
+/* What is not known keeps all its values: it may still turn out to be any of them. */
+void oracle_flushed(struct oracle *o, uint64_t off, uint64_t bytes)
+{
+	uint32_t i;
+
+	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++)
+		if (oracle_covers(o, i, off, bytes))
+			flushed_sector(o, i);
+	o->fullest = 1;
+	for (i = 0; i < o->sectors; i++)
+		o->fullest = (uint32_t)bow_max(o->fullest, o->sector[i].count);
+}

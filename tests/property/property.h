@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* The property test's parts: each is given a seed and says in lab->why what went wrong. */
+#ifndef TESTS_PROPERTY_H
+#define TESTS_PROPERTY_H
+
+#include "lib/lab.h"
+
+struct property_counts {
+	uint64_t requests, refused, checkpoints, rolled_back, committed, reattached, killed;
+	uint64_t relocated_bytes, tail_bytes, backup_bytes;
+};
+
+/* cases.c: one image, one to three checkpoints on it. */
+int property_case(struct lab *lab, uint64_t seed, struct property_counts *counts);
+/* Write everything, twice: with `tail` nothing may be refused, without it something must be. */
+int property_full(struct lab *lab, uint64_t seed, bool tail, struct property_counts *counts);
+/* Roll back again and again to a fresh checkpoint, changing things in between. */
+int property_again(struct lab *lab, uint64_t seed, struct property_counts *counts);
+
+void property_params(struct lab_params *p, struct rng *r, uint32_t min_blocks, uint32_t max_blocks);
+void property_count(const struct lab *lab, struct property_counts *counts);
+
+/* threads.c: several threads at once, each on bytes of its own, in blocks that they share. */
+int property_threads(struct lab *lab, uint64_t seed, struct property_counts *counts);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several threads on one handle. The disk is cut into stripes shorter than a block, dealt out to
+ * the threads in turn: every block is shared, no byte is. So each thread knows what it must read.
+ */
+#include "property.h"
+
+#include <errno.h>
+#include "base/bytes.h"
+
+#define THREADS 4u
+#define STRIPE 1536u
+#define REQUESTS 400u
+
+struct worker {
+	pthread_t thread;
+	struct lab *lab;
+	struct rng rng;
+	uint32_t number;
+	uint8_t *expected; /* of the whole disk; this worker uses its own stripes */
+	bool *known;	   /* per byte */
+	uint64_t refused;
+	char why[640];
+};
+
+static void fail(struct worker *w, const char *what, int rc, const struct bowimg_error *err)
+{
+	snprintf(w->why, sizeof(w->why), "%s: error %d: %s", what, rc, err->message);
+}
+
+static void choose(struct worker *w, uint64_t *off, uint32_t *bytes)
+{
+	uint64_t size = w->lab->p.size, stripes = size / STRIPE;
+	uint64_t mine = rng_below(&w->rng, (uint32_t)(stripes / THREADS)) * THREADS + w->number;
+	uint32_t start = rng_chance(&w->rng, 50) ? 0 : rng_below(&w->rng, STRIPE);
+
+	*off = mine * STRIPE + start;
+	*bytes = rng_between(&w->rng, 1, STRIPE - start);
+}
+
+static void check(struct worker *w, uint64_t off, uint32_t bytes)
+{
+	struct bowimg_error err = {0};
+	uint8_t got[STRIPE];
+	int rc = bowimg_read(w->lab->engine, got, bytes, off, &err);
+	uint32_t i;
+
+	if (rc) {
+		fail(w, "read", rc, &err);
+		return;
+	}
+	for (i = 0; i < bytes; i++)
+		if (w->known[off + i] && got[i] != w->expected[off + i]) {
+			snprintf(w->why, sizeof(w->why), "thread %u reads a wrong byte at %llu",
+				 w->number, (unsigned long long)(off + i));
+			return;
+		}
+}
+
+static void change(struct worker *w, uint64_t off, uint32_t bytes, bool zeros)
+{
+	struct bowimg_error err = {0};
+	unsigned flags = rng_chance(&w->rng, 5) ? BOWIMG_FUA : 0;
+	uint8_t data[STRIPE] = {0};
+	int rc;
+
+	if (!zeros)
+		rng_fill(data, bytes, rng_next(&w->rng));
+	if (zeros)
+		rc = bowimg_zero(w->lab->engine, off, bytes, flags, &err);
+	else
+		rc = bowimg_write(w->lab->engine, data, bytes, off, flags, &err);
+	memcpy(w->expected + off, data, bytes);
+	memset(w->known + off, rc == 0, bytes);
+	if (rc == -ENOSPC)
+		w->refused++;
+	else if (rc)
+		fail(w, zeros ? "zero" : "write", rc, &err);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct bowimg_error err = {0};
+	uint32_t i, bytes;
+	uint64_t off;
+	int rc;
+
+	for (i = 0; i < REQUESTS && !w->why[0]; i++) {
+		uint32_t n = rng_below(&w->rng, 100);
+
+		choose(w, &off, &bytes);
+		if (n < 30) {
+			check(w, off, bytes);
+		} else if (n < 94) {
+			change(w, off, bytes, n < 40);
+		} else {
+			rc = bowimg_flush(w->lab->engine, &err);
+			if (rc)
+				fail(w, "flush", rc, &err);
+		}
+	}
+	return NULL;
+}
+
+static int run_workers(struct lab *lab, struct worker *workers, struct property_counts *counts)
+{
+	uint32_t i, started;
+	int rc = LAB_OK;
+
+	for (started = 0; started < THREADS; started++)
+		if (pthread_create(&workers[started].thread, NULL, work, &workers[started]))
+			break;
+	for (i = 0; i < started; i++)
+		pthread_join(workers[i].thread, NULL);
+	if (started < THREADS)
+		return lab_bad(lab, "thread %u could not be started", started);
+	for (i = 0; i < THREADS; i++) {
+		counts->requests += REQUESTS;
+		counts->refused += workers[i].refused;
+		if (workers[i].why[0])
+			rc = lab_bad(lab, "%s", workers[i].why);
+	}
+	return rc;
+}
+
+static int check_bytes(struct lab *lab, const struct worker *w, const uint8_t *bytes,
+		       const char *when)
+{
+	uint64_t i;
+
+	for (i = 0; i < lab->p.size; i++)
+		if (w->known[i] && bytes[i] != w->expected[i])
+			return lab_bad(lab, "%s: byte %llu is wrong (block %llu)", when,
+				       (unsigned long long)i, (unsigned long long)(i / SIM_BLOCK));
+	return LAB_OK;
+}
+
+/* Flushed, killed, attached anew: all is there. Then one of the two ends. */
+static int finish(struct lab *lab, const struct worker *w, struct property_counts *counts)
+{
+	bool commit = rng_chance(&lab->rng, 50);
+	int rc = lab_judge(lab, bowimg_flush(lab->engine, &lab->err), "flush");
+
+	property_count(lab, counts);
+	lab_kill(lab);
+	if (!rc)
+		rc = lab_attach(lab);
+	if (!rc)
+		rc = lab_judge(lab, bowimg_read(lab->engine, lab->image, lab->p.size, 0, &lab->err),
+			       "read");
+	if (!rc)
+		rc = check_bytes(lab, w, lab->image, "after a kill");
+	if (!rc)
+		rc = lab_detach(lab);
+	if (!rc)
+		rc = lab_end(lab, commit, false);
+	if (rc)
+		return rc;
+	if (commit)
+		return check_bytes(lab, w, lab->disk.cache, "after a commit");
+	return lab_check_ended(lab, false, false);
+}
+
+int property_threads(struct lab *lab, uint64_t seed, struct property_counts *counts)
+{
+	static uint8_t expected[(LAB_MAX_BLOCKS + 1) * SIM_BLOCK];
+	static bool known[sizeof(expected)];
+	struct worker workers[THREADS] = {0};
+	struct rng r = {seed};
+	struct lab_params p;
+	uint32_t i;
+	int rc;
+
+	property_params(&p, &r, 24, 160);
+	lab_make_image(lab, &p, seed);
+	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), seed);
+	rc = lab_prepare(lab);
+	if (rc)
+		return rc == LAB_REFUSED ? LAB_OK : rc;
+	rc = lab_attach(lab);
+	if (rc)
+		return rc;
+	memcpy(expected, lab->disk.cache, p.size);
+	memcpy(expected, lab->oracle.original, SIM_BLOCK);
+	for (i = 0; i < p.size; i++)
+		known[i] = !p.is_free[i / SIM_BLOCK];
+	for (i = 0; i < THREADS; i++) {
+		workers[i].lab = lab;
+		workers[i].number = i;
+		workers[i].rng.state = rng_mix(seed, i);
+		workers[i].expected = expected;
+		workers[i].known = known;
+	}
+	rc = run_workers(lab, workers, counts);
+	return rc ? rc : finish(lab, &workers[0], counts);
+}
