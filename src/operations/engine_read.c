@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading. The states are looked at under the lock, the data is read without it, and where the
+ * answer rested on blocks that bowimg may take for itself meanwhile (FREE ones, block 0's copy), it
+ * is looked at again: `moves` tells whether anything of that kind happened.
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "operations/engine.h"
+
+enum source { FROM_IMAGE, ZEROS, FROM_COPY };
+
+struct run {
+	enum source source;
+	uint64_t count_blk;
+	uint64_t live0_blk, moves;
+	bool free; /* some of it is FREE */
+};
+
+/* How the blocks from blk on (at most n) read; the longest run that reads the same way. */
+static struct run look(struct bowimg *img, uint64_t blk, uint64_t n)
+{
+	struct run r = {.source = FROM_IMAGE};
+	enum bow_block_state state;
+	uint64_t run;
+	bool zero;
+
+	pthread_mutex_lock(&img->lock);
+	r.moves = img->moves;
+	r.live0_blk = img->live0_blk;
+	if (blk == 0) {
+		r.source = FROM_COPY;
+		r.count_blk = 1;
+	}
+	while (blk > 0 && r.count_blk < n) {
+		run = bow_blocks_run(&img->blocks, blk + r.count_blk, n - r.count_blk, &state,
+				     &zero);
+		enum source source = zero || state == BOW_HELD ? ZEROS : FROM_IMAGE;
+
+		if (r.count_blk && source != r.source)
+			break;
+		r.source = source;
+		r.count_blk += run;
+		r.free |= state == BOW_FREE;
+	}
+	pthread_mutex_unlock(&img->lock);
+	return r;
+}
+
+/*
+ * FREE blocks that bowimg took while they were read may have shown a part of a backup: zeros
+ * instead, as they read from now on.
+ */
+static void look_again(struct bowimg *img, const struct run *r, uint8_t *buf, size_t bytes,
+		       uint64_t off)
+{
+	uint64_t first = off / BOW_BLOCK, end = (off + bytes - 1) / BOW_BLOCK + 1;
+
+	pthread_mutex_lock(&img->lock);
+	if (img->moves != r->moves)
+		for (uint64_t s = first, n; bow_bitmap_next_run(img->blocks.held, &s, &n, end);
+		     s += n) {
+			uint64_t from = bow_max(s * BOW_BLOCK, off);
+			uint64_t to = bow_min((s + n) * BOW_BLOCK, off + bytes);
+
+			memset(buf + (from - off), 0, to - from);
+		}
+	pthread_mutex_unlock(&img->lock);
+}
+
+static int read_copy(struct bowimg *img, const struct run *r, void *buf, size_t bytes,
+		     size_t in_blk, bool *moved, struct bowimg_error *err)
+{
+	int rc = bow_dev_read(img->dev, buf, bytes, r->live0_blk * BOW_BLOCK + in_blk, err);
+
+	pthread_mutex_lock(&img->lock);
+	*moved = img->live0_blk != r->live0_blk;
+	pthread_mutex_unlock(&img->lock);
+	return rc;
+}
+
+/* Read what lies in one run; *done bytes of it (0 if it has to be looked at again). */
+static int read_run(struct bowimg *img, uint8_t *buf, size_t bytes, uint64_t off, size_t *done,
+		    struct bowimg_error *err)
+{
+	uint64_t blk = off / BOW_BLOCK, n = (off + bytes - 1) / BOW_BLOCK - blk + 1;
+	struct run r = look(img, blk, n);
+	size_t k = (size_t)bow_min(bytes, (blk + r.count_blk) * BOW_BLOCK - off);
+	bool moved = false;
+	int rc = 0;
+
+	if (r.source == ZEROS)
+		memset(buf, 0, k);
+	else if (r.source == FROM_COPY)
+		rc = read_copy(img, &r, buf, k, off % BOW_BLOCK, &moved, err);
+	else
+		rc = bow_dev_read(img->dev, buf, k, off, err);
+	if (!rc && r.free)
+		look_again(img, &r, buf, k, off);
+	*done = moved ? 0 : k;
+	return rc;
+}
+
+int bowimg_read(struct bowimg *img, void *buf, size_t bytes, uint64_t off, struct bowimg_error *err)
+{
+	uint8_t *p = buf;
+	size_t k;
+	int rc = 0;
+
+	if (off > img->size || bytes > img->size - off)
+		return bow_err(err, -EINVAL, "read beyond the end of the disk");
+	for (; bytes && !rc; p += k, off += k, bytes -= k)
+		rc = read_run(img, p, bytes, off, &k, err);
+	return rc;
+}

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Writing. Blocks that are SAVED or LIVE without a promise are written at once. All others are
+ * prepared first, as one op:
+ *
+ *	hold the blocks - plan (what must be saved, is there room?) - back up - log, barrier -
+ *	write the guest's data - change the states - release
+ *
+ * [I1, I2]: the data is written only after bow_engine_log() returned, which is after the barrier
+ * that follows the backups and the record naming them.
+ *
+ * A block that the guest sees as zeros (promised, or held by bowimg) is written as a whole, zeros
+ * around the new bytes. Its promise ends in memory then, and in the log once a barrier has made
+ *that write durable (engine.c, rule 3).
+ *
+ * Failure modes: no room, nothing was written, the states are as before. Reading a block or writing
+ * its backup fails: the same; blocks used for backups so far stay held, unused. The guest's data
+ * cannot be written: the blocks are saved, the promise stays, the guest gets the error.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "operations/engine.h"
+
+/* ---- plan -------------------------------------------------------------------------------------
+ */
+
+struct needs {
+	uint64_t dests, lifts;
+	bool held, live0;
+};
+
+/* Mark a run of FREE blocks as the file system's, with its entry. */
+static void take_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n)
+{
+	bow_alloc_take(&img->alloc, start, n);
+	op->entries[op->n++] = (struct bow_entry){
+		.type = BOW_ENTRY_TAKE,
+		.source_blk = start,
+		.count_blk = (uint32_t)n,
+	};
+}
+
+/* Nothing of the op is in the log: what it took is FREE again, and block 0's old place HELD. */
+static void untake_all(struct bowimg *img, struct bow_op *op)
+{
+	for (uint32_t i = 0; i < op->n; i++) {
+		const struct bow_entry *e = &op->entries[i];
+
+		if (e->type != BOW_ENTRY_TAKE)
+			continue;
+		if (op->old_live0 && e->source_blk == op->old_live0) {
+			bow_bitmap_clear(img->blocks.taken, e->source_blk, 1);
+			bow_bitmap_set(img->blocks.held, e->source_blk, 1);
+		} else {
+			bow_alloc_untake(&img->alloc, e->source_blk, e->count_blk);
+		}
+	}
+	op->n = 0;
+}
+
+static void count_needs(struct bowimg *img, struct bow_op *op, struct needs *needs)
+{
+	uint64_t end = op->core + op->core_count, run;
+	enum bow_block_state state;
+	bool zero;
+
+	memset(needs, 0, sizeof(*needs));
+	for (uint64_t blk = op->core; blk < end; blk += run) {
+		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
+		if (zero)
+			needs->lifts += run;
+		if (state == BOW_ORIGINAL || state == BOW_HELD)
+			needs->dests += run;
+		else if (state == BOW_FREE)
+			take_run(img, op, blk, run);
+		needs->held |= state == BOW_HELD;
+	}
+	/* Block 0's copy moves to one block like any other; its entry is a TAKE instead of a COPY.
+	 */
+	needs->live0 = img->live0_blk >= op->core && img->live0_blk < end;
+}
+
+/* With img->lock held. On error nothing is promised, and the states are as before. */
+static int plan(struct bowimg *img, struct bow_op *op, struct needs *needs,
+		struct bowimg_error *err)
+{
+	uint64_t dests;
+	int rc;
+
+	if (bow_blocks_reserve(&img->blocks, op->core, op->core_count) ||
+	    bow_bitmap_reserve(img->lift_ready, op->core, op->core_count))
+		return bow_err_errno(err, -ENOMEM, "prepare blocks");
+	count_needs(img, op, needs);
+	dests = needs->dests + bow_op_widen(img, op);
+	rc = bow_op_reserve(img, op, dests, dests + op->n + 1, needs->lifts, err);
+	if (rc)
+		untake_all(img, op);
+	return rc;
+}
+
+/* ---- back up ----------------------------------------------------------------------------------
+ */
+
+/* Is all of this run, which reads as zeros, a hole in the file? Then rollback makes it one again.
+ */
+static bool is_hole(struct bowimg *img, uint64_t start, uint64_t n)
+{
+	uint64_t reach;
+	bool hole;
+
+	return !bow_dev_extent(img->dev, start * BOW_BLOCK, &hole, &reach, NULL) && hole &&
+	       reach >= bow_super_bytes(&img->sb, start, n);
+}
+
+static void add_zero(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n)
+{
+	uint8_t flags = is_hole(img, start, n) ? BOW_ENTRY_HOLE : 0;
+
+	op->entries[op->n++] = (struct bow_entry){
+		.type = BOW_ENTRY_ZERO,
+		.flags = flags,
+		.source_blk = start,
+		.count_blk = (uint32_t)n,
+	};
+}
+
+/* Copy blocks whose content is in buf to wherever there is room, an entry for each piece. */
+static int copy_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n,
+		    const uint8_t *buf, bool move, struct bowimg_error *err)
+{
+	struct bow_entry *e;
+	uint64_t k, dest;
+	int rc = 0;
+
+	for (; n && !rc; start += k, n -= k, buf += k * BOW_BLOCK) {
+		pthread_mutex_lock(&img->lock);
+		k = bow_op_dest(img, op, n, &dest);
+		pthread_mutex_unlock(&img->lock);
+		if (!k)
+			return bow_err_errno(err, -ENOMEM, "find a block for a backup");
+		e = &op->entries[op->n++];
+		*e = (struct bow_entry){
+			.type = BOW_ENTRY_COPY,
+			.flags = move ? BOW_ENTRY_MOVE : 0,
+			.source_blk = start,
+			.dest_blk = dest,
+			.count_blk = (uint32_t)k,
+			.hash = bow_hash(buf, bow_super_bytes(&img->sb, start, k), img->sb.seed),
+		};
+		rc = bow_dev_write(img->dev, buf, k * BOW_BLOCK, dest * BOW_BLOCK, err);
+	}
+	return rc;
+}
+
+/* Blocks of zeros need no copy, only to be named. */
+static int save_originals(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n,
+			  struct bowimg_error *err)
+{
+	const uint8_t *p = op->buf;
+	uint64_t k;
+	int rc = 0;
+
+	for (; n && !rc; start += k, n -= k, p += k * BOW_BLOCK) {
+		bool zero = bow_is_zero(p, BOW_BLOCK);
+
+		for (k = 1; k < n && bow_is_zero(p + k * BOW_BLOCK, BOW_BLOCK) == zero;)
+			k++;
+		if (zero)
+			add_zero(img, op, start, k);
+		else
+			rc = copy_run(img, op, start, k, p, false, err);
+	}
+	return rc;
+}
+
+static int back_up_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n, bool move,
+		       struct bowimg_error *err)
+{
+	uint64_t k;
+	int rc = 0;
+
+	for (; n && !rc; start += k, n -= k) {
+		size_t bytes;
+
+		k = bow_min(n, BOW_COPY_MAX_BLK);
+		bytes = bow_super_bytes(&img->sb, start, k);
+		memset(op->buf + bytes, 0, k * BOW_BLOCK - bytes);
+		rc = bow_dev_read(img->dev, op->buf, bytes, start * BOW_BLOCK, err);
+		if (rc)
+			break;
+		rc = move ? copy_run(img, op, start, k, op->buf, true, err)
+			  : save_originals(img, op, start, k, err);
+	}
+	return rc ? bow_err_wrap(err, rc, "back up block %" PRIu64, start) : 0;
+}
+
+static int back_up(struct bowimg *img, struct bow_op *op, struct bowimg_error *err)
+{
+	uint64_t end = op->core + op->core_count, run;
+	enum bow_block_state state;
+	bool zero;
+	int rc = 0;
+
+	for (uint64_t blk = op->core; blk < end && !rc; blk += run) {
+		pthread_mutex_lock(&img->lock);
+		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
+		pthread_mutex_unlock(&img->lock);
+		if (state == BOW_ORIGINAL || state == BOW_HELD)
+			rc = back_up_run(img, op, blk, run, state == BOW_HELD, err);
+	}
+	return rc;
+}
+
+/*
+ * Around the request: originals without a promise, as long as there is room for entries. What is
+ * not reached is let go: [first, first + count) shrinks to what was backed up.
+ */
+static int back_up_around(struct bowimg *img, struct bow_op *op, uint64_t from, uint64_t end,
+			  uint64_t *reached, struct bowimg_error *err)
+{
+	enum bow_block_state state;
+	uint64_t run;
+	bool zero;
+	int rc = 0;
+
+	for (*reached = from; *reached < end && !rc; *reached += run) {
+		if (op->n + BOW_COPY_MAX_BLK > BOW_OP_ENTRIES ||
+		    op->n_dests + BOW_COPY_MAX_BLK > BOW_OP_ENTRIES)
+			break;
+		pthread_mutex_lock(&img->lock);
+		run = bow_blocks_run(&img->blocks, *reached,
+				     bow_min(end - *reached, BOW_COPY_MAX_BLK), &state, &zero);
+		pthread_mutex_unlock(&img->lock);
+		if (state == BOW_ORIGINAL && !zero)
+			rc = back_up_run(img, op, *reached, run, false, err);
+	}
+	return rc;
+}
+
+static int back_up_ahead(struct bowimg *img, struct bow_op *op, struct bowimg_error *err)
+{
+	uint64_t core_end = op->core + op->core_count, end = op->first + op->count, reached;
+	int rc = back_up_around(img, op, core_end, end, &reached, err);
+
+	end = reached;
+	if (!rc)
+		rc = back_up_around(img, op, op->first, op->core, &reached, err);
+	pthread_mutex_lock(&img->lock);
+	/* In front of the request all or nothing counts: the range has no holes. */
+	if (reached < op->core)
+		op->first = op->core;
+	op->count = end - op->first;
+	pthread_mutex_unlock(&img->lock);
+	return rc;
+}
+
+/* Everything up to the point where the guest's data may be written. */
+static int make_safe(struct bowimg *img, struct bow_op *op, const struct needs *needs,
+		     struct bowimg_error *err)
+{
+	int rc = 0;
+
+	if (needs->live0)
+		rc = bow_engine_move_live0(img, op, err);
+	if (!rc && needs->held)
+		rc = bow_engine_leave_segment(img, op, err);
+	if (!rc)
+		rc = back_up(img, op, err);
+	if (!rc && op->count > op->core_count)
+		rc = back_up_ahead(img, op, err);
+	if (!rc && op->n)
+		rc = bow_engine_log(img, op->entries, op->n, err);
+	return rc;
+}
+
+/* ---- write the data ---------------------------------------------------------------------------
+ */
+
+/* Does the guest see zeros in what this write leaves of the block? */
+static bool reads_zero(struct bowimg *img, const struct bow_op *op, uint64_t blk)
+{
+	bool yes;
+
+	pthread_mutex_lock(&img->lock);
+	yes = bow_bitmap_test(img->blocks.zero, blk) || bow_bitmap_test(img->blocks.held, blk) ||
+	      (op->old_live0 && blk == op->old_live0);
+	pthread_mutex_unlock(&img->lock);
+	return yes;
+}
+
+/* Bytes inside one block: at block 0's copy, or with zeros around them where those are seen. */
+static int write_in_block(struct bowimg *img, const struct bow_op *op, const uint8_t *buf,
+			  size_t bytes, uint64_t off, struct bowimg_error *err)
+{
+	uint64_t blk = off / BOW_BLOCK;
+	size_t in_blk = off % BOW_BLOCK, whole = bow_super_bytes(&img->sb, blk, 1);
+	uint8_t block[BOW_BLOCK];
+
+	if (blk == 0)
+		return bow_dev_write(img->dev, buf, bytes, img->live0_blk * BOW_BLOCK + in_blk,
+				     err);
+	if (bytes == whole || !reads_zero(img, op, blk))
+		return bow_dev_write(img->dev, buf, bytes, off, err);
+	memset(block, 0, sizeof(block));
+	memcpy(block + in_blk, buf, bytes);
+	return bow_dev_write(img->dev, block, whole, blk * BOW_BLOCK, err);
+}
+
+/* First and last block apart, since they may be partial or block 0; the rest at once. */
+static int write_data(struct bowimg *img, const struct bow_op *op, const uint8_t *buf, size_t bytes,
+		      uint64_t off, struct bowimg_error *err)
+{
+	size_t head = (size_t)bow_min(bytes, BOW_BLOCK - off % BOW_BLOCK), tail, middle;
+	int rc = write_in_block(img, op, buf, head, off, err);
+
+	tail = (bytes - head) % BOW_BLOCK;
+	middle = bytes - head - tail;
+	if (!rc && middle)
+		rc = bow_dev_write(img->dev, buf + head, middle, off + head, err);
+	if (!rc && tail)
+		rc = write_in_block(img, op, buf + head + middle, tail, off + head + middle, err);
+	return rc;
+}
+
+/* ---- change the states ------------------------------------------------------------------------
+ */
+
+/* A block that was bowimg's and could not be written: its old content is none of the guest's. */
+static void hide(struct bowimg *img, uint64_t blk, uint64_t n)
+{
+	bow_bitmap_set(img->blocks.zero, blk, n);
+	bow_engine_promise(img, blk, n);
+}
+
+/* With img->lock held. The leaves are reserved, so that none of this can fail. */
+static void settle_core(struct bowimg *img, struct bow_op *op, bool written)
+{
+	uint64_t end = op->core + op->core_count, run;
+	enum bow_block_state state;
+	bool zero;
+
+	for (uint64_t blk = op->core; blk < end; blk += run) {
+		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
+		if (state == BOW_ORIGINAL)
+			img->changed_blk += run;
+		if (state == BOW_HELD) {
+			img->moved_blk += run;
+			bow_bitmap_clear(img->blocks.held, blk, run);
+		}
+		if (state == BOW_ORIGINAL || state == BOW_HELD)
+			bow_bitmap_set(img->blocks.taken, blk, run);
+		if (state == BOW_HELD && !zero && !written)
+			hide(img, blk, run);
+		if (zero && written) {
+			bow_bitmap_clear(img->blocks.zero, blk, run);
+			bow_bitmap_set(img->blocks.lift, blk, run);
+			img->lifts += run;
+		}
+	}
+	if (op->old_live0 && !written)
+		hide(img, op->old_live0, 1);
+}
+
+/* Around the request: what back_up_around() did. */
+static void settle_around(struct bowimg *img, uint64_t from, uint64_t end)
+{
+	enum bow_block_state state;
+	uint64_t run;
+	bool zero;
+
+	for (; from < end; from += run) {
+		run = bow_blocks_run(&img->blocks, from, end - from, &state, &zero);
+		if (state == BOW_ORIGINAL && !zero) {
+			bow_bitmap_set(img->blocks.taken, from, run);
+			img->changed_blk += run;
+		}
+	}
+}
+
+static void settle(struct bowimg *img, struct bow_op *op, bool written)
+{
+	settle_core(img, op, written);
+	settle_around(img, op->core + op->core_count, op->first + op->count);
+	settle_around(img, op->first, op->core);
+	for (uint32_t i = 0; i < op->n; i++)
+		if (op->entries[i].type == BOW_ENTRY_COPY &&
+		    !(op->entries[i].flags & BOW_ENTRY_MOVE))
+			img->backup_blk += op->entries[i].count_blk;
+}
+
+int bow_write_prepared(struct bowimg *img, const void *buf, size_t bytes, uint64_t off,
+		       struct bowimg_error *err)
+{
+	uint64_t first = off / BOW_BLOCK, count = (off + bytes - 1) / BOW_BLOCK - first + 1;
+	struct bow_op *op = bow_op_begin(img, first, count, err);
+	struct needs needs = {0};
+	int rc;
+
+	if (!op) {
+		pthread_mutex_unlock(&img->lock);
+		return -EIO;
+	}
+	rc = plan(img, op, &needs, err);
+	if (rc)
+		goto out;
+	pthread_mutex_unlock(&img->lock);
+	rc = make_safe(img, op, &needs, err);
+	if (rc) {
+		pthread_mutex_lock(&img->lock);
+		untake_all(img, op);
+		goto out;
+	}
+	rc = write_data(img, op, buf, bytes, off, err);
+	pthread_mutex_lock(&img->lock);
+	settle(img, op, !rc);
+out:
+	bow_op_end(img, op);
+	pthread_mutex_unlock(&img->lock);
+	return rc;
+}
+
+static int write_piece(struct bowimg *img, const void *buf, size_t bytes, uint64_t off,
+		       struct bowimg_error *err)
+{
+	uint64_t first = off / BOW_BLOCK, count = (off + bytes - 1) / BOW_BLOCK - first + 1;
+	bool settled;
+	int rc;
+
+	pthread_mutex_lock(&img->lock);
+	rc = bow_engine_failed(img, err);
+	settled = first > 0 && bow_blocks_settled(&img->blocks, first, count) &&
+		  !bow_op_overlaps(img, first, count);
+	pthread_mutex_unlock(&img->lock);
+	if (rc)
+		return rc;
+	return settled ? bow_dev_write(img->dev, buf, bytes, off, err)
+		       : bow_write_prepared(img, buf, bytes, off, err);
+}
+
+int bowimg_write(struct bowimg *img, const void *buf, size_t bytes, uint64_t off, unsigned flags,
+		 struct bowimg_error *err)
+{
+	const uint8_t *p = buf;
+	size_t k;
+	int rc = 0;
+
+	if (off > img->size || bytes > img->size - off)
+		return bow_err(err, -EINVAL, "write beyond the end of the disk");
+	for (; bytes && !rc; p += k, off += k, bytes -= k) {
+		k = (size_t)bow_min(bytes, (uint64_t)BOW_OP_BLK * BOW_BLOCK - off % BOW_BLOCK);
+		rc = write_piece(img, p, k, off, err);
+	}
+	if (!rc && flags & BOWIMG_FUA)
+		rc = bowimg_flush(img, err);
+	return rc;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* What the operations share among themselves. */
+#ifndef BOW_OPERATIONS_INTERNAL_H
+#define BOW_OPERATIONS_INTERNAL_H
+
+#include "log/log.h"
+#include "operations/operations.h"
+
+/* ---- identify.c: what is this image, and in which state? ------------------------------------- */
+
+struct bow_identity {
+	enum bowimg_state state;
+	struct bow_super sb; /* unless state is NONE */
+	bool cut_only; /* FINISHING: everything is done but cutting the tail; sb has image_size only
+			*/
+};
+
+/*
+ * Read sector 0 and what goes with it. INTERRUPTED is told from ESTALE only by
+ * bow_checkpoint_open(), which has the log.
+ */
+int bow_identify(struct bow_dev *dev, struct bow_identity *id, struct bowimg_error *err);
+
+/* An image, identified, and its log loaded where the state has one. */
+struct bow_opened {
+	enum bowimg_state state;
+	bool cut_only;
+	bool loaded;
+	struct bow_checkpoint cp;
+};
+
+#define BOW_OPEN_TO_WRITE                                                      \
+	1u /* rule 8: nothing the page cache says is believed before a barrier \
+	    */
+
+/*
+ * Release with bow_opened_release(), also after an error. -ESTALE: changed behind our back (unless
+ * BOWIMG_FORCE_CHANGED is in force).
+ */
+int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struct bow_opened *o,
+			struct bowimg_error *err);
+void bow_opened_release(struct bow_opened *o);
+
+/* Copy what a power cut took of the last record's backups, then a barrier (rule 9). */
+int bow_checkpoint_redo(struct bow_checkpoint *cp, struct bowimg_error *err);
+
+/* Write the superblock in this state, then a barrier. */
+int bow_checkpoint_set_state(struct bow_checkpoint *cp, enum bow_super_state state,
+			     struct bowimg_error *err);
+
+/*
+ * Write the superblock, then a barrier. If it was clean on the disk until now (was_clean), the
+ * mtime it notes is kept until the barrier has made the new one true.
+ */
+int bow_super_leave_clean(struct bow_dev *dev, struct bow_super *sb, bool was_clean,
+			  struct bowimg_error *err);
+
+/* "nothing to do here" for a verb on an image in this state; never returns 0. */
+int bow_wrong_state(enum bowimg_state state, const char *verb, struct bowimg_error *err);
+
+/* ---- progress.c -------------------------------------------------------------------------------
+ */
+
+struct bow_progress {
+	const struct bowimg_events *events;
+	const char *what;
+	uint64_t done, total;
+};
+void bow_progress_add(struct bow_progress *p, uint64_t bytes);
+
+/* ---- restore.c: the log's backups, checked and brought back -----------------------------------
+ */
+
+/* Check every backup against its hash; writes nothing [I6]. */
+int bow_restore_check(struct bow_checkpoint *cp, const struct bowimg_events *events,
+		      struct bowimg_end_report *report, struct bowimg_error *err);
+/* Copy all of them back, except block 0's. No barrier. */
+int bow_restore_all(struct bow_checkpoint *cp, const struct bowimg_events *events,
+		    struct bowimg_end_report *report, struct bowimg_error *err);
+
+/* ---- finish.c, finish_resume.c: the last step of rollback and commit (rule 11) ------------------
+ */
+
+/*
+ * Make every block of `must_zero` zero (the log may lie under some of them) and put `block0` in
+ * place; the image is an ordinary one afterwards. All that was restored is past a barrier already,
+ * and the state is durable, so that backups are not needed any more. *zeroed_bytes: how much.
+ */
+int bow_finish(struct bow_checkpoint *cp, const struct bow_bitmap *must_zero,
+	       const uint8_t block0[BOW_BLOCK], bool undoing, const struct bowimg_events *events,
+	       uint64_t *zeroed_bytes, struct bowimg_error *err);
+/* Go on with one that was interrupted. */
+int bow_finish_resume(struct bow_dev *dev, const struct bow_super *sb, struct bowimg_error *err);
+/* Put block 0 in place, sector 0 last; with barriers. */
+int bow_finish_block0(struct bow_dev *dev, const uint8_t block0[BOW_BLOCK],
+		      struct bowimg_error *err);
+/* Cut what is left of the tail. */
+int bow_finish_cut(struct bow_dev *dev, uint64_t image_size, struct bowimg_error *err);
+
+/* ---- prepare.c --------------------------------------------------------------------------------
+ */
+
+/* How long a new log segment should be, with this much space left. */
+uint32_t bow_segment_want(uint64_t free_blk);
+
+/* Room kept past the end of a file for the list of bow_finish(), in bytes. */
+#define BOW_FINISH_RESERVE (64u * 1024u)
+
+/* Note the image's mtime and the end of the log, clear ATTACHED; with barriers. */
+int bow_checkpoint_mark_clean(struct bow_dev *dev, struct bow_super *sb, uint64_t last_seq,
+			      struct bowimg_error *err);
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* The calls of include/bowimg.h that take a path: find and lock the image, do it, let go. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "operations/internal.h"
+
+const char *bowimg_version(void)
+{
+	return BOWIMG_VERSION;
+}
+
+int bowimg_exit_status(int code)
+{
+	static const struct {
+		int name, status;
+	} table[] = {
+#define X(name, status, text) {name, status},
+		BOWIMG_ERRORS(X)
+#undef X
+	};
+
+	if (!code)
+		return 0;
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].name == -code)
+			return table[i].status;
+	return 1;
+}
+
+/* Close what was opened; an error that is there already counts for more than one from closing. */
+static int done(struct bow_dev *dev, const char *path, int rc, struct bowimg_error *err)
+{
+	int rc_close = bow_dev_close(dev, rc ? NULL : err);
+
+	if (rc)
+		return bow_err_wrap(err, rc, "%s", path);
+	return rc_close;
+}
+
+/* Open for reading only what nobody is changing meanwhile. */
+static int open_idle(const char *path, struct bow_dev **dev, struct bowimg_error *err)
+{
+	int rc = bow_dev_open_file(path, BOW_OPEN_LOOK, dev, err);
+
+	if (rc || !bow_dev_file_in_use(*dev))
+		return rc;
+	bow_dev_close(*dev, NULL);
+	bow_err(err, -EBUSY, "%s: another process serves it right now", path);
+	bow_err_hint(err, "detach it first: 'bowimg umount' or 'bowimg detach'");
+	return -EBUSY;
+}
+
+/* ---- status, log ------------------------------------------------------------------------------
+ */
+
+/*
+ * While somebody serves the image, its log grows under our eyes: a switch of segments may fall
+ * between two reads. Such a picture is taken again; real damage does not go away.
+ */
+#define LOOKS 5
+
+int bowimg_status(const char *path, unsigned force, struct bowimg_status *out,
+		  struct bowimg_error *err)
+{
+	struct bow_dev *dev;
+	bool in_use;
+	int rc = bow_dev_open_file(path, BOW_OPEN_LOOK, &dev, err);
+
+	if (rc)
+		return rc;
+	in_use = bow_dev_file_in_use(dev);
+	for (int i = 0; i < LOOKS; i++) {
+		bow_err_clear(err);
+		rc = bow_status_dev(dev, in_use ? force | BOWIMG_FORCE_CHANGED : force, out, err);
+		if (!rc || !in_use)
+			break;
+	}
+	if (!rc)
+		out->in_use = in_use;
+	return done(dev, path, rc, err);
+}
+
+struct log_reader {
+	int (*entry)(void *ctx, const struct bowimg_log_entry *e);
+	void *ctx;
+};
+
+static int pass_entry(void *ctx, struct bow_walk *w, const struct bow_entry *e,
+		      struct bowimg_error *err)
+{
+	struct log_reader *r = ctx;
+	struct bowimg_log_entry out = {
+		.segment_blk = w->segment.header.start_blk,
+		.sequence = w->sequence,
+		.type = bow_entry_name(e),
+		.source_blk = e->source_blk,
+		.dest_blk = e->dest_blk,
+		.count_blk = e->count_blk,
+		.hash = e->hash,
+	};
+
+	(void)err;
+	if (e->type == BOW_ENTRY_MAP_RUN) {
+		out.count_blk = e->dest_blk;
+		out.dest_blk = 0;
+	}
+	return r->entry(r->ctx, &out);
+}
+
+static int walk_log(struct bow_dev *dev, struct log_reader *r, struct bowimg_error *err)
+{
+	struct bow_visitor v = {NULL, pass_entry, r};
+	struct bow_opened o;
+	struct bow_walk w;
+	int rc = bow_checkpoint_open(dev, 0, BOWIMG_FORCE_CHANGED, &o, err);
+
+	if (!rc && !o.loaded)
+		rc = bow_wrong_state(o.state, "show", err);
+	if (!rc) {
+		rc = bow_walk_init(&w, dev, &o.cp.sb, err);
+		if (!rc)
+			rc = bow_walk_run(&w, &v, err);
+		bow_walk_release(&w);
+	}
+	bow_opened_release(&o);
+	return rc;
+}
+
+int bowimg_log(const char *path, int (*entry)(void *ctx, const struct bowimg_log_entry *e),
+	       void *ctx, struct bowimg_error *err)
+{
+	struct log_reader r = {.entry = entry, .ctx = ctx};
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_LOOK, &dev, err);
+
+	return rc ? rc : done(dev, path, walk_log(dev, &r, err), err);
+}
+
+/* ---- prepare, map -----------------------------------------------------------------------------
+ */
+
+struct finding {
+	struct bow_bitmap *free;
+	struct bow_freemap_info info;
+	bool exact;
+	char why_exact[128];
+};
+
+/* The default rule of exact mode: a file most of whose free space is holes (a fresh image is). */
+static int choose_exact(struct bow_dev *dev, enum bowimg_choice choice, struct finding *f,
+			struct bowimg_error *err)
+{
+	uint64_t holes = 0, total = bow_bitmap_count(f->free) * BOW_BLOCK;
+	int rc = 0;
+
+	if (choice != BOWIMG_DEFAULT) {
+		f->exact = choice == BOWIMG_YES;
+		snprintf(f->why_exact, sizeof(f->why_exact), "as asked");
+		return 0;
+	}
+	if (!dev->can_grow) {
+		snprintf(f->why_exact, sizeof(f->why_exact), "a device has no holes");
+		return 0;
+	}
+	if (total)
+		rc = bow_freemap_hole_bytes(dev, f->free, &holes, err);
+	f->exact = holes >= total - holes;
+	snprintf(f->why_exact, sizeof(f->why_exact), "%" PRIu64 " %% of its free space is holes",
+		 total ? holes * 100 / total : 100);
+	return rc;
+}
+
+static int find_free(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
+		     struct finding *f, struct bowimg_error *err)
+{
+	int rc;
+
+	f->free = bow_bitmap_new(bow_div_up(dev->size, BOW_BLOCK));
+	if (!f->free)
+		return bow_err_errno(err, -ENOMEM, "read the free map");
+	rc = bow_freemap_read(dev, opts->free_from, f->free, &f->info, &opts->events, err);
+	if (!rc)
+		rc = choose_exact(dev, opts->exact, f, err);
+	if (!rc && f->exact)
+		rc = bow_freemap_keep_zeros(dev, f->free, &opts->events, err);
+	return rc;
+}
+
+/* Can this be prepared at all? Asked before the file system is looked at. */
+static int check_image(struct bow_dev *dev, struct bowimg_error *err)
+{
+	struct bow_identity id;
+	int rc;
+
+	if (dev->size < BOWIMG_MIN_SIZE)
+		return bow_err(err, -EOPNOTSUPP,
+			       "it is too small: %" PRIu64 " bytes, and the least is %u", dev->size,
+			       BOWIMG_MIN_SIZE);
+	rc = bow_identify(dev, &id, err);
+	if (!rc && id.state != BOWIMG_STATE_NONE)
+		rc = bow_wrong_state(id.state, "prepare", err);
+	return rc ? rc : bow_probe_refuse_container(dev, err);
+}
+
+static int prepare_found(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
+			 const struct finding *f, struct bowimg_prepare_report *report,
+			 struct bowimg_error *err)
+{
+	struct bow_prepare_plan plan = {
+		.free = f->free,
+		.free_source = f->info.source,
+		.exact = f->exact,
+		.store = opts->store,
+		.on_full = opts->on_full,
+		.dry_run = opts->dry_run,
+	};
+	struct bowimg_prepare_report r = {0};
+	int rc;
+
+	if (plan.on_full == BOWIMG_ON_FULL_DEFAULT)
+		plan.on_full = dev->can_grow ? BOWIMG_ON_FULL_TAIL : BOWIMG_ON_FULL_STOP;
+	rc = bow_prepare_dev(dev, &plan, &r, err);
+	if (rc || !report)
+		return rc;
+	snprintf(r.free_source, sizeof(r.free_source), "%s", f->info.source);
+	snprintf(r.what, sizeof(r.what), "%s", f->info.what);
+	snprintf(r.why_exact, sizeof(r.why_exact), "%s", f->why_exact);
+	r.fs_free_bytes = f->info.fs_free_bytes;
+	*report = r;
+	return 0;
+}
+
+static const struct bowimg_prepare_options prepare_defaults;
+
+int bowimg_prepare(const char *path, const struct bowimg_prepare_options *opts,
+		   struct bowimg_prepare_report *report, struct bowimg_error *err)
+{
+	struct finding f = {0};
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &dev, err);
+
+	if (rc)
+		return rc;
+	opts = opts ? opts : &prepare_defaults;
+	rc = check_image(dev, err);
+	if (!rc)
+		rc = find_free(dev, opts, &f, err);
+	if (!rc)
+		rc = prepare_found(dev, opts, &f, report, err);
+	bow_bitmap_free(f.free);
+	return done(dev, path, rc, err);
+}
+
+/* The map as runs that cover the image, free and used in turn. */
+static int pass_runs(const struct bow_bitmap *map, uint64_t size,
+		     int (*run)(void *ctx, uint64_t off, uint64_t bytes, bool is_free), void *ctx)
+{
+	uint64_t blk = 0, next, count = bow_bitmap_bits(map);
+	int rc = 0;
+
+	for (; blk < count && !rc; blk = next) {
+		bool is_free = bow_bitmap_test(map, blk);
+
+		next = bow_bitmap_next(map, blk, count, !is_free);
+		rc = run(ctx, blk * BOW_BLOCK, bow_min(next * BOW_BLOCK, size) - blk * BOW_BLOCK,
+			 is_free);
+	}
+	return rc;
+}
+
+/* Of an image without a checkpoint: what prepare would find. */
+static int map_of_image(const char *path, const struct bowimg_prepare_options *opts,
+			int (*run)(void *ctx, uint64_t off, uint64_t bytes, bool is_free),
+			void *ctx, struct bowimg_error *err)
+{
+	struct finding f = {0};
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &dev, err);
+
+	if (rc)
+		return rc;
+	rc = check_image(dev, err);
+	if (!rc)
+		rc = find_free(dev, opts, &f, err);
+	if (!rc)
+		rc = pass_runs(f.free, dev->size, run, ctx);
+	bow_bitmap_free(f.free);
+	return done(dev, path, rc, err);
+}
+
+int bowimg_map(const char *path, const struct bowimg_prepare_options *opts,
+	       int (*run)(void *ctx, uint64_t off, uint64_t bytes, bool is_free), void *ctx,
+	       struct bowimg_error *err)
+{
+	struct bow_opened o;
+	struct bow_dev *dev;
+	bool loaded;
+	int rc = bow_dev_open_file(path, BOW_OPEN_LOOK, &dev, err);
+
+	if (rc)
+		return rc;
+	rc = bow_checkpoint_open(dev, 0, BOWIMG_FORCE_CHANGED, &o, err);
+	loaded = o.loaded;
+	if (!rc && loaded)
+		rc = pass_runs(o.cp.blocks.free, o.cp.sb.image_size, run, ctx);
+	else if (!rc && o.state != BOWIMG_STATE_NONE)
+		rc = bow_wrong_state(o.state, "show", err);
+	bow_opened_release(&o);
+	rc = done(dev, path, rc, err);
+	if (rc || loaded)
+		return rc;
+	return map_of_image(path, opts ? opts : &prepare_defaults, run, ctx, err);
+}
+
+/* ---- serving, ending --------------------------------------------------------------------------
+ */
+
+int bowimg_open(const char *path, const struct bowimg_open_options *opts, bowimg **out,
+		struct bowimg_error *err)
+{
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &dev, err);
+
+	if (rc)
+		return rc;
+	rc = bow_engine_open(dev, opts, out, err);
+	return rc ? done(dev, path, rc, err) : 0;
+}
+
+typedef int end_operation(struct bow_dev *dev, const struct bowimg_end_options *opts,
+			  struct bowimg_end_report *report, struct bowimg_error *err);
+
+static int end(const char *path, const struct bowimg_end_options *opts, bool only_look,
+	       end_operation *operation, struct bowimg_end_report *report, struct bowimg_error *err)
+{
+	struct bowimg_end_report unused;
+	struct bow_dev *dev;
+	int rc = only_look ? open_idle(path, &dev, err)
+			   : bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &dev, err);
+
+	if (rc)
+		return rc;
+	return done(dev, path, operation(dev, opts, report ? report : &unused, err), err);
+}
+
+int bowimg_rollback(const char *path, const struct bowimg_end_options *opts,
+		    struct bowimg_end_report *report, struct bowimg_error *err)
+{
+	return end(path, opts, opts && opts->dry_run, bow_rollback_dev, report, err);
+}
+
+int bowimg_commit(const char *path, const struct bowimg_end_options *opts,
+		  struct bowimg_end_report *report, struct bowimg_error *err)
+{
+	return end(path, opts, opts && opts->dry_run, bow_commit_dev, report, err);
+}
+
+int bowimg_verify(const char *path, const struct bowimg_end_options *opts,
+		  struct bowimg_end_report *report, struct bowimg_error *err)
+{
+	return end(path, opts, true, bow_verify_dev, report, err);
+}
