@@ -262,9 +262,9 @@ int bow_dev_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *byte
 	return 0;
 }
 
-int bow_dev_drop_cache(struct bow_dev *dev, struct bowimg_error *err)
+int bow_dev_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bowimg_error *err)
 {
-	int rc = dev->ops->drop_cache ? dev->ops->drop_cache(dev) : 0;
+	int rc = dev->ops->drop_cache ? dev->ops->drop_cache(dev, off, bytes) : 0;
 
 	if (rc == -EOPNOTSUPP)
 		rc = 0;

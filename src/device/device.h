@@ -37,8 +37,8 @@ struct bow_dev_ops {
 	int (*reserve)(struct bow_dev *dev, uint64_t bytes_past_end);
 	/* Is `off` in a hole? *bytes: how far that answer reaches (at least 1). */
 	int (*extent)(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *bytes);
-	/* Forget cached data, so that the next read sees what the storage has. */
-	int (*drop_cache)(struct bow_dev *dev);
+	/* Forget cached data, so that the next read sees what the storage has; 0 bytes: all. */
+	int (*drop_cache)(struct bow_dev *dev, uint64_t off, uint64_t bytes);
 	/* Modification time as a guard against outside changes; set makes it exactly `t`, durably.
 	 */
 	int (*get_mtime)(struct bow_dev *dev, struct timespec *t);
@@ -71,7 +71,7 @@ int bow_dev_close(struct bow_dev *dev, struct bowimg_error *err);
 /* Without the backend's help: everything is data / nothing is cached / there is no mtime. */
 int bow_dev_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *bytes,
 		   struct bowimg_error *err);
-int bow_dev_drop_cache(struct bow_dev *dev, struct bowimg_error *err);
+int bow_dev_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bowimg_error *err);
 bool bow_dev_get_mtime(struct bow_dev *dev, struct timespec *t);
 int bow_dev_set_mtime(struct bow_dev *dev, const struct timespec *t, struct bowimg_error *err);
 

@@ -169,17 +169,19 @@ static int file_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *
 	return 0;
 }
 
-static int file_drop_cache(struct bow_dev *dev)
+static int file_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes)
 {
-	return -posix_fadvise(self(dev)->fd, 0, 0, POSIX_FADV_DONTNEED);
+	return -posix_fadvise(self(dev)->fd, (off_t)off, (off_t)bytes, POSIX_FADV_DONTNEED);
 }
 
-static int block_drop_cache(struct bow_dev *dev)
+static int block_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes)
 {
+	if (bytes)
+		return file_drop_cache(dev, off, bytes);
 	if (ioctl(self(dev)->fd, BLKFLSBUF, 0) == 0)
 		return 0;
 	/* Privileged; a user who was merely given the device node has to do with advice. */
-	return errno == EACCES || errno == EPERM ? file_drop_cache(dev) : -errno;
+	return errno == EACCES || errno == EPERM ? file_drop_cache(dev, off, bytes) : -errno;
 }
 
 static int file_get_mtime(struct bow_dev *dev, struct timespec *t)

@@ -179,6 +179,13 @@ bool bow_parking_ok(const struct bow_super *sb, uint64_t blk, uint64_t count, ui
 	return blk >= bow_super_image_blk(sb) || blk + count <= sb->image_size / BOW_BLOCK;
 }
 
+static unsigned known_flags(uint8_t type)
+{
+	if (type == BOW_ENTRY_COPY)
+		return BOW_ENTRY_MOVE;
+	return type == BOW_ENTRY_ZERO ? BOW_ENTRY_HOLE : 0;
+}
+
 static bool copy_ok(const struct bow_entry *e, const struct bow_super *sb, uint64_t end_blk,
 		    const char **why)
 {
@@ -186,8 +193,6 @@ static bool copy_ok(const struct bow_entry *e, const struct bow_super *sb, uint6
 		*why = "too many blocks in one copy";
 	else if (!bow_parking_ok(sb, e->dest_blk, e->count_blk, end_blk))
 		*why = "destination outside the image";
-	else if (e->flags & ~BOW_ENTRY_MOVE)
-		*why = "unknown flag";
 	else
 		return true;
 	return false;
@@ -210,6 +215,10 @@ static bool map_ok(const struct bow_entry *e, const struct bow_super *sb, uint64
 bool bow_entry_ok(const struct bow_entry *e, const struct bow_super *sb, uint64_t end_blk,
 		  const char **why)
 {
+	if (e->flags & ~known_flags(e->type)) {
+		*why = "unknown flag";
+		return false;
+	}
 	switch (e->type) {
 	case BOW_ENTRY_MAP_RUN:
 	case BOW_ENTRY_MAP_BITS:

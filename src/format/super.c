@@ -173,7 +173,7 @@ void bow_note_render(const struct bow_super *sb, char out[BOW_NOTE_BYTES])
 		 "\nThis disk image has an open bowimg checkpoint (%s).\n"
 		 "It is not damaged: its first block is kept elsewhere in the image, so that\n"
 		 "nothing mounts or repairs it by accident. Do not write to it, do not run\n"
-		 "fsck, fdisk or mkfs on it. Where it is mentioned below, put its path.\n"
+		 "fsck, fdisk or mkfs on it. Put its path where IMAGE stands:\n"
 		 "\n"
 		 "  bowimg status IMAGE      what this is, and how much has changed\n"
 		 "  bowimg mount IMAGE DIR   use it; all writes can be undone\n"

@@ -216,6 +216,8 @@ static int check_against_map(struct loader *l, struct bowimg_error *err)
 		return bow_err(err, -EUCLEAN, "the log uses a block that is not free");
 	if (bow_bitmap_intersects(b->taken, b->free))
 		return bow_err(err, -EUCLEAN, "the log backs up a block that is free");
+	if (bow_bitmap_test(b->zero, 0))
+		return bow_err(err, -EUCLEAN, "the log zeroes block 0");
 	if (!l->original0)
 		return bow_err(err, -EUCLEAN, "the log does not save block 0");
 	if (bow_bitmap_merge(b->taken, l->live))

@@ -169,6 +169,7 @@ static uint32_t collect_lifts(struct bowimg *img, struct bow_entry *e, uint32_t 
 	uint64_t n;
 	uint32_t k = 0;
 
+	pthread_mutex_lock(&img->lock);
 	for (; k < most && bow_bitmap_next_run(img->lift_ready, from, &n, img->blocks.count);
 	     *from += n) {
 		bow_bitmap_clear(img->lift_ready, *from, n);
@@ -178,6 +179,7 @@ static uint32_t collect_lifts(struct bowimg *img, struct bow_entry *e, uint32_t 
 			.count_blk = (uint32_t)n,
 		};
 	}
+	pthread_mutex_unlock(&img->lock);
 	return k;
 }
 
@@ -290,7 +292,10 @@ void bowimg_get_counters(const bowimg *img, struct bowimg_counters *out)
 	memset(out, 0, sizeof(*out));
 	pthread_mutex_lock(&live->lock);
 	out->free_total_bytes = img->sb.free_total_blk * BOW_BLOCK;
-	out->free_left_bytes = img->alloc.free_blk * BOW_BLOCK;
+	/* With everything in the tail, the guest alone uses the free blocks. */
+	out->free_left_bytes = img->sb.flags & BOW_SUPER_STORE_TAIL
+				       ? out->free_total_bytes
+				       : img->alloc.free_blk * BOW_BLOCK;
 	out->backup_bytes = img->backup_blk * BOW_BLOCK;
 	out->changed_bytes = img->changed_blk * BOW_BLOCK;
 	out->log_bytes = img->log_blk * BOW_BLOCK;

@@ -30,6 +30,7 @@ struct bow_op {
 	bool active;
 	uint64_t first, count;	   /* locked blocks: the request's, and around them those ahead */
 	uint64_t core, core_count; /* the request's own */
+	uint64_t taken_behind;	   /* FREE blocks behind them that its TAKE includes */
 	bool block0;		   /* holds block 0, too: writes it, or moves its live copy */
 	bool to_tail;		   /* its backups go to the tail */
 	uint64_t old_live0;	   /* where block 0's live copy was, if this op moved it; else 0 */
@@ -94,10 +95,16 @@ struct bowimg {
  */
 struct bow_op *bow_op_begin(struct bowimg *img, uint64_t first, uint64_t count,
 			    struct bowimg_error *err);
-/* Release blocks, promises and slot; with img->lock held. */
+/* Release blocks, promises and slot, with img->lock held; bow_op_end() releases that, too. */
+void bow_op_let_go(struct bowimg *img, struct bow_op *op);
 void bow_op_end(struct bowimg *img, struct bow_op *op);
 /* With img->lock held: does a request in flight hold any block of the range? */
 bool bow_op_overlaps(const struct bowimg *img, uint64_t first, uint64_t count);
+/*
+ * The same for blocks that are SAVED or LIVE: of those that an op holds besides its own it changes
+ * none, unless it took them itself.
+ */
+bool bow_op_delays(const struct bowimg *img, uint64_t first, uint64_t count);
 
 /*
  * With img->lock held: promise the op `dests` blocks for backups and log space for `entries`
@@ -135,6 +142,14 @@ int bow_engine_grow(struct bowimg *img, uint64_t need, struct bowimg_error *err)
 /* Become, and cease to be, the leader. Takes the lock itself. */
 void bow_engine_lead(struct bowimg *img);
 void bow_engine_step_down(struct bowimg *img);
+
+/* ---- engine_backup.c --------------------------------------------------------------------------
+ */
+
+/* Back up or move the op's own blocks, where their state asks for it; adds entries to the op. */
+int bow_op_back_up(struct bowimg *img, struct bow_op *op, struct bowimg_error *err);
+/* Then the originals around them. The op lets go of those that were not reached. */
+int bow_op_back_up_ahead(struct bowimg *img, struct bow_op *op, struct bowimg_error *err);
 
 /* ---- engine_ahead.c: preparing more than was asked for --------------------------------------- */
 

@@ -16,19 +16,20 @@
 #define GROUP_BLK 16u
 #define GROUP_SAVED 2u /* so many overwritten blocks make the rest of a group likely to follow */
 
-/* How much may be prepared ahead: a 256th of what is free; where the file can grow, a window. */
+/* How much may be prepared ahead: a 64th of what is free; in the tail, a window. */
 static uint64_t budget(const struct bowimg *img)
 {
 	if (img->sb.flags & BOW_SUPER_STORE_TAIL)
 		return WINDOW_MOST_BLK;
-	return bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 256);
+	return bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 64);
 }
 
 /* The stream that this request continues, with the window it has earned; 0 for a new one. */
 static struct bow_stream *find_stream(struct bowimg *img, const struct bow_op *op, uint64_t *window)
 {
 	for (unsigned i = 0; i < BOW_STREAMS; i++)
-		if (img->streams[i].next_blk == op->core) {
+		if (img->streams[i].next_blk >= op->core &&
+		    img->streams[i].next_blk <= op->core + op->core_count) {
 			*window = bow_max(2 * img->streams[i].window_blk, WINDOW_FIRST_BLK);
 			*window = bow_min(*window, budget(img));
 			return &img->streams[i];
@@ -47,6 +48,7 @@ static void take_behind(struct bowimg *img, struct bow_op *op, uint64_t end, uin
 	bow_alloc_take(&img->alloc, end, n);
 	last->count_blk += (uint32_t)n;
 	op->count += n;
+	op->taken_behind = n;
 }
 
 /* What lies behind the request, if it is all of one kind; returns the backups it needs. */

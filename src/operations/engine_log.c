@@ -24,8 +24,12 @@ int bow_engine_barrier(struct bowimg *img, struct bowimg_error *err)
 {
 	int rc;
 
-	if (img->opts.durability == BOWIMG_DURABILITY_PROCESS)
-		return 0;
+	/* Rule 13: after one that failed, another that succeeds would prove nothing. */
+	pthread_mutex_lock(&img->lock);
+	rc = bow_engine_failed(img, err);
+	pthread_mutex_unlock(&img->lock);
+	if (rc || img->opts.durability == BOWIMG_DURABILITY_PROCESS)
+		return rc;
 	atomic_fetch_add(&img->barriers, 1);
 	rc = bow_dev_flush(img->dev, err);
 	return rc ? bow_engine_fail(img, rc) : 0;
@@ -76,22 +80,32 @@ int bow_engine_grow(struct bowimg *img, uint64_t need, struct bowimg_error *err)
 	return rc ? bow_err_wrap(err, rc, "make the file longer") : 0;
 }
 
-/* Blocks for the next segment: long where there is plenty, never at the cost of promised ones. */
-static uint64_t segment_run(struct bowimg *img, uint64_t *start, struct bowimg_error *err)
+/*
+ * With the lock held: blocks for the next segment, long where there is plenty, never at the cost of
+ * promised ones.
+ */
+static int segment_run(struct bowimg *img, uint64_t *start, uint64_t *n, struct bowimg_error *err)
 {
 	bool tail = img->sb.flags & (BOW_SUPER_STORE_TAIL | BOW_SUPER_ON_FULL_TAIL);
-	uint64_t spare = img->alloc.free_blk - img->dests_promised, n = 0;
+	uint64_t spare = img->alloc.free_blk - img->dests_promised, most;
+	int rc = 0;
 
+	*n = 0;
 	if (!(img->sb.flags & BOW_SUPER_STORE_TAIL) && spare)
-		n = bow_alloc_free_run(&img->alloc, 1, bow_segment_want(spare), start);
-	if (n || !tail)
-		return n;
-	while (img->alloc.tail_end - img->alloc.tail_next <= img->tail_promised)
-		if (bow_engine_grow(img, img->tail_promised + 1, err))
-			return 0;
-	spare = img->alloc.tail_end - img->alloc.tail_next - img->tail_promised;
-	return bow_alloc_tail_run(&img->alloc, 1,
-				  bow_max(1, bow_min(spare / 8, BOW_SEGMENT_MAX_BLK)), start);
+		*n = bow_alloc_free_run(&img->alloc, 1, bow_segment_want(spare), start);
+	while (!*n && tail && !rc) {
+		spare = img->alloc.tail_end - img->alloc.tail_next;
+		if (spare > img->tail_promised) {
+			most = (spare - img->tail_promised) / 8;
+			most = bow_max(1, bow_min(most, BOW_SEGMENT_MAX_BLK));
+			*n = bow_alloc_tail_run(&img->alloc, 1, most, start);
+		} else {
+			rc = bow_engine_grow(img, img->tail_promised + 1, err);
+		}
+	}
+	if (!*n && !rc)
+		rc = bow_err(err, -ENOSPC, "no room for the log to go on");
+	return rc;
 }
 
 /* Rule 5. The leader only; all records so far are past their barriers. */
@@ -101,14 +115,12 @@ static int switch_segment(struct bowimg *img, struct bowimg_error *err)
 	int rc;
 
 	pthread_mutex_lock(&img->lock);
-	n = segment_run(img, &start, err);
-	if (n) {
-		img->moves++;
-		img->log_blk += n;
-	}
+	rc = segment_run(img, &start, &n, err);
+	img->moves++;
+	img->log_blk += n;
 	pthread_mutex_unlock(&img->lock);
-	if (!n)
-		return bow_err(err, -ENOSPC, "no room for the log to go on");
+	if (rc)
+		return rc;
 	rc = bow_log_write_segment(&img->log, start, (uint32_t)n, err);
 	if (!rc)
 		rc = bow_engine_barrier(img, err);
@@ -216,6 +228,11 @@ static void lead_round(struct bowimg *img)
 	bow_err_clear(&err);
 	img->queue = NULL;
 	img->queue_end = &img->queue;
+	rc = bow_engine_failed(img, &err);
+	if (rc) {
+		finish_tickets(tickets, rc, &err);
+		return;
+	}
 	memcpy(img->led, img->promises, img->n_promises * sizeof(img->led[0]));
 	img->led_promises = img->n_promises;
 	img->n_promises = 0;

@@ -33,6 +33,22 @@ bool bow_op_overlaps(const struct bowimg *img, uint64_t first, uint64_t count)
 	return false;
 }
 
+bool bow_op_delays(const struct bowimg *img, uint64_t first, uint64_t count)
+{
+	unsigned seen = 0;
+
+	for (unsigned i = 0; i < BOW_OPS && seen < img->active_ops; i++) {
+		const struct bow_op *op = &img->ops[i];
+
+		if (!op->active)
+			continue;
+		seen++;
+		if (overlap(op->core, op->core_count + op->taken_behind, first, count))
+			return true;
+	}
+	return false;
+}
+
 /* Are backups on their way into the range, whose entries may not be durable yet? */
 static bool dest_in(const struct bow_op *op, uint64_t first, uint64_t count)
 {
@@ -67,6 +83,7 @@ static void reset(struct bow_op *op, uint64_t first, uint64_t count, bool block0
 	op->active = true;
 	op->first = op->core = first;
 	op->count = op->core_count = count;
+	op->taken_behind = 0;
 	op->block0 = block0;
 	op->to_tail = false;
 	op->old_live0 = 0;
@@ -97,28 +114,34 @@ struct bow_op *bow_op_begin(struct bowimg *img, uint64_t first, uint64_t count,
 	return op;
 }
 
-/* Tell the user once each at three quarters and nine tenths; called without the lock's need. */
-static void warn_of_space(struct bowimg *img)
+/* The share of the free space in use that the user should be told of now, in percent; 0 if none. */
+static unsigned warning_due(struct bowimg *img)
 {
 	uint64_t total = img->sb.free_total_blk;
 	unsigned used, mark;
-	char text[160];
 
-	if (!total || img->sb.flags & BOW_SUPER_STORE_TAIL || !img->opts.events.notice)
-		return;
+	if (!total || img->sb.flags & BOW_SUPER_STORE_TAIL)
+		return 0;
 	used = (unsigned)(100 - img->alloc.free_blk * 100 / total);
 	mark = used >= 90 ? 90 : used >= 75 ? 75 : 0;
 	if (mark <= img->warned)
-		return;
+		return 0;
 	img->warned = mark;
+	return mark;
+}
+
+static void warn_of_space(const struct bowimg *img, unsigned percent)
+{
+	char text[160];
+
 	snprintf(text, sizeof(text), "%u%% of the free space for backups is used; when it ends, %s",
-		 mark,
+		 percent,
 		 img->sb.flags & BOW_SUPER_ON_FULL_TAIL ? "the file grows"
 							: "writes fail with 'no space'");
 	img->opts.events.notice(img->opts.events.ctx, text);
 }
 
-void bow_op_end(struct bowimg *img, struct bow_op *op)
+void bow_op_let_go(struct bowimg *img, struct bow_op *op)
 {
 	if (op->to_tail)
 		img->tail_promised -= op->dests_left;
@@ -127,8 +150,17 @@ void bow_op_end(struct bowimg *img, struct bow_op *op)
 	img->units_promised -= op->units;
 	op->active = false;
 	img->active_ops--;
-	warn_of_space(img);
 	pthread_cond_broadcast(&img->changed);
+}
+
+void bow_op_end(struct bowimg *img, struct bow_op *op)
+{
+	unsigned percent = img->opts.events.notice ? warning_due(img) : 0;
+
+	bow_op_let_go(img, op);
+	pthread_mutex_unlock(&img->lock);
+	if (percent)
+		warn_of_space(img, percent);
 }
 
 /* ---- space ------------------------------------------------------------------------------------
@@ -150,6 +182,17 @@ static uint64_t units_in_blk(const struct bowimg *img)
 }
 
 /*
+ * On a device the plan of the last step lies in free blocks, too: a run for each piece of the log,
+ * of the map and of block 0's copies at worst.
+ */
+static uint64_t plan_blk(const struct bowimg *img)
+{
+	uint64_t runs = img->log_blk + bow_div_up(img->blocks.count, BOW_MAP_LEAF_BLK) + 2;
+
+	return img->dev->can_grow ? 0 : bow_finish_plan_blk(runs, false);
+}
+
+/*
  * Rule 14: what must stay free for the log and block 0's copy, in blocks: two segments, one move of
  * the copy, and everything that was promised room in the log, in segments of one block.
  */
@@ -158,7 +201,7 @@ static uint64_t reserve_blk(const struct bowimg *img, uint64_t more_lifts)
 	uint64_t units = img->units_promised + units_for(img, img->lifts + more_lifts) +
 			 units_for(img, img->n_promises + img->led_promises);
 
-	return 2 + 1 + bow_div_up(units, units_in_blk(img));
+	return 2 + 1 + plan_blk(img) + bow_div_up(units, units_in_blk(img));
 }
 
 static int no_space(struct bowimg *img, struct bowimg_error *err)
@@ -198,15 +241,17 @@ int bow_op_reserve(struct bowimg *img, struct bow_op *op, uint64_t dests, uint64
 	int rc = 0;
 
 	/* An op that drives the log out of its segment leaves the rest of that segment unused. */
-	op->units = units_for(img, entries) + (dests ? units_in_blk(img) : 0);
-	img->units_promised += op->units;
+	uint64_t units = units_for(img, entries) + (dests ? units_in_blk(img) : 0);
+
+	op->units += units;
+	img->units_promised += units;
 	if (!(img->sb.flags & BOW_SUPER_STORE_TAIL) &&
 	    img->alloc.free_blk >= img->dests_promised + dests + reserve_blk(img, lifts))
 		img->dests_promised += dests;
 	else
 		rc = reserve_in_tail(img, op, dests, lifts, err);
 	if (!rc)
-		op->dests_left = dests;
+		op->dests_left += dests;
 	return rc;
 }
 

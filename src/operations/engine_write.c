@@ -82,7 +82,11 @@ static void count_needs(struct bowimg *img, struct bow_op *op, struct needs *nee
 	needs->live0 = img->live0_blk >= op->core && img->live0_blk < end;
 }
 
-/* With img->lock held. On error nothing is promised, and the states are as before. */
+/*
+ * With img->lock held. On error nothing is promised, and the states are as before. -EAGAIN: the
+ * FREE blocks that the request would take are needed for backups that others were promised; those
+ * wait for nobody, so trying again later helps.
+ */
 static int plan(struct bowimg *img, struct bow_op *op, struct needs *needs,
 		struct bowimg_error *err)
 {
@@ -94,167 +98,38 @@ static int plan(struct bowimg *img, struct bow_op *op, struct needs *needs,
 		return bow_err_errno(err, -ENOMEM, "prepare blocks");
 	count_needs(img, op, needs);
 	dests = needs->dests + bow_op_widen(img, op);
-	rc = bow_op_reserve(img, op, dests, dests + op->n + 1, needs->lifts, err);
+	if (img->alloc.free_blk < img->dests_promised)
+		rc = -EAGAIN;
+	else
+		rc = bow_op_reserve(img, op, dests, dests + op->n + 1, needs->lifts, err);
 	if (rc)
 		untake_all(img, op);
 	return rc;
 }
 
-/* ---- back up ----------------------------------------------------------------------------------
- */
-
-/* Is all of this run, which reads as zeros, a hole in the file? Then rollback makes it one again.
- */
-static bool is_hole(struct bowimg *img, uint64_t start, uint64_t n)
-{
-	uint64_t reach;
-	bool hole;
-
-	return !bow_dev_extent(img->dev, start * BOW_BLOCK, &hole, &reach, NULL) && hole &&
-	       reach >= bow_super_bytes(&img->sb, start, n);
-}
-
-static void add_zero(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n)
-{
-	uint8_t flags = is_hole(img, start, n) ? BOW_ENTRY_HOLE : 0;
-
-	op->entries[op->n++] = (struct bow_entry){
-		.type = BOW_ENTRY_ZERO,
-		.flags = flags,
-		.source_blk = start,
-		.count_blk = (uint32_t)n,
-	};
-}
-
-/* Copy blocks whose content is in buf to wherever there is room, an entry for each piece. */
-static int copy_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n,
-		    const uint8_t *buf, bool move, struct bowimg_error *err)
-{
-	struct bow_entry *e;
-	uint64_t k, dest;
-	int rc = 0;
-
-	for (; n && !rc; start += k, n -= k, buf += k * BOW_BLOCK) {
-		pthread_mutex_lock(&img->lock);
-		k = bow_op_dest(img, op, n, &dest);
-		pthread_mutex_unlock(&img->lock);
-		if (!k)
-			return bow_err_errno(err, -ENOMEM, "find a block for a backup");
-		e = &op->entries[op->n++];
-		*e = (struct bow_entry){
-			.type = BOW_ENTRY_COPY,
-			.flags = move ? BOW_ENTRY_MOVE : 0,
-			.source_blk = start,
-			.dest_blk = dest,
-			.count_blk = (uint32_t)k,
-			.hash = bow_hash(buf, bow_super_bytes(&img->sb, start, k), img->sb.seed),
-		};
-		rc = bow_dev_write(img->dev, buf, k * BOW_BLOCK, dest * BOW_BLOCK, err);
-	}
-	return rc;
-}
-
-/* Blocks of zeros need no copy, only to be named. */
-static int save_originals(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n,
-			  struct bowimg_error *err)
-{
-	const uint8_t *p = op->buf;
-	uint64_t k;
-	int rc = 0;
-
-	for (; n && !rc; start += k, n -= k, p += k * BOW_BLOCK) {
-		bool zero = bow_is_zero(p, BOW_BLOCK);
-
-		for (k = 1; k < n && bow_is_zero(p + k * BOW_BLOCK, BOW_BLOCK) == zero;)
-			k++;
-		if (zero)
-			add_zero(img, op, start, k);
-		else
-			rc = copy_run(img, op, start, k, p, false, err);
-	}
-	return rc;
-}
-
-static int back_up_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n, bool move,
-		       struct bowimg_error *err)
-{
-	uint64_t k;
-	int rc = 0;
-
-	for (; n && !rc; start += k, n -= k) {
-		size_t bytes;
-
-		k = bow_min(n, BOW_COPY_MAX_BLK);
-		bytes = bow_super_bytes(&img->sb, start, k);
-		memset(op->buf + bytes, 0, k * BOW_BLOCK - bytes);
-		rc = bow_dev_read(img->dev, op->buf, bytes, start * BOW_BLOCK, err);
-		if (rc)
-			break;
-		rc = move ? copy_run(img, op, start, k, op->buf, true, err)
-			  : save_originals(img, op, start, k, err);
-	}
-	return rc ? bow_err_wrap(err, rc, "back up block %" PRIu64, start) : 0;
-}
-
-static int back_up(struct bowimg *img, struct bow_op *op, struct bowimg_error *err)
-{
-	uint64_t end = op->core + op->core_count, run;
-	enum bow_block_state state;
-	bool zero;
-	int rc = 0;
-
-	for (uint64_t blk = op->core; blk < end && !rc; blk += run) {
-		pthread_mutex_lock(&img->lock);
-		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
-		pthread_mutex_unlock(&img->lock);
-		if (state == BOW_ORIGINAL || state == BOW_HELD)
-			rc = back_up_run(img, op, blk, run, state == BOW_HELD, err);
-	}
-	return rc;
-}
-
 /*
- * Around the request: originals without a promise, as long as there is room for entries. What is
- * not reached is let go: [first, first + count) shrinks to what was backed up.
+ * Hold the blocks and plan. While waiting for others to end, nothing is held: what was FREE may be
+ * anybody's by then, so all is looked at afresh. Returns with img->lock held.
  */
-static int back_up_around(struct bowimg *img, struct bow_op *op, uint64_t from, uint64_t end,
-			  uint64_t *reached, struct bowimg_error *err)
+static struct bow_op *begin_planned(struct bowimg *img, uint64_t first, uint64_t count,
+				    struct needs *needs, int *rc, struct bowimg_error *err)
 {
-	enum bow_block_state state;
-	uint64_t run;
-	bool zero;
-	int rc = 0;
+	struct bow_op *op;
 
-	for (*reached = from; *reached < end && !rc; *reached += run) {
-		if (op->n + BOW_COPY_MAX_BLK > BOW_OP_ENTRIES ||
-		    op->n_dests + BOW_COPY_MAX_BLK > BOW_OP_ENTRIES)
-			break;
-		pthread_mutex_lock(&img->lock);
-		run = bow_blocks_run(&img->blocks, *reached,
-				     bow_min(end - *reached, BOW_COPY_MAX_BLK), &state, &zero);
+	for (;;) {
+		*rc = -EIO;
+		op = bow_op_begin(img, first, count, err);
+		if (op)
+			*rc = plan(img, op, needs, err);
+		if (!op || *rc != -EAGAIN)
+			return op;
+		bow_op_let_go(img, op);
+		pthread_cond_wait(&img->changed, &img->lock);
 		pthread_mutex_unlock(&img->lock);
-		if (state == BOW_ORIGINAL && !zero)
-			rc = back_up_run(img, op, *reached, run, false, err);
 	}
-	return rc;
 }
 
-static int back_up_ahead(struct bowimg *img, struct bow_op *op, struct bowimg_error *err)
-{
-	uint64_t core_end = op->core + op->core_count, end = op->first + op->count, reached;
-	int rc = back_up_around(img, op, core_end, end, &reached, err);
-
-	end = reached;
-	if (!rc)
-		rc = back_up_around(img, op, op->first, op->core, &reached, err);
-	pthread_mutex_lock(&img->lock);
-	/* In front of the request all or nothing counts: the range has no holes. */
-	if (reached < op->core)
-		op->first = op->core;
-	op->count = end - op->first;
-	pthread_mutex_unlock(&img->lock);
-	return rc;
-}
+/* ---- make safe ------------------------------------------------------------------------------ */
 
 /* Everything up to the point where the guest's data may be written. */
 static int make_safe(struct bowimg *img, struct bow_op *op, const struct needs *needs,
@@ -267,9 +142,9 @@ static int make_safe(struct bowimg *img, struct bow_op *op, const struct needs *
 	if (!rc && needs->held)
 		rc = bow_engine_leave_segment(img, op, err);
 	if (!rc)
-		rc = back_up(img, op, err);
+		rc = bow_op_back_up(img, op, err);
 	if (!rc && op->count > op->core_count)
-		rc = back_up_ahead(img, op, err);
+		rc = bow_op_back_up_ahead(img, op, err);
 	if (!rc && op->n)
 		rc = bow_engine_log(img, op->entries, op->n, err);
 	return rc;
@@ -394,15 +269,14 @@ int bow_write_prepared(struct bowimg *img, const void *buf, size_t bytes, uint64
 		       struct bowimg_error *err)
 {
 	uint64_t first = off / BOW_BLOCK, count = (off + bytes - 1) / BOW_BLOCK - first + 1;
-	struct bow_op *op = bow_op_begin(img, first, count, err);
 	struct needs needs = {0};
 	int rc;
+	struct bow_op *op = begin_planned(img, first, count, &needs, &rc, err);
 
 	if (!op) {
 		pthread_mutex_unlock(&img->lock);
-		return -EIO;
+		return rc;
 	}
-	rc = plan(img, op, &needs, err);
 	if (rc)
 		goto out;
 	pthread_mutex_unlock(&img->lock);
@@ -417,7 +291,6 @@ int bow_write_prepared(struct bowimg *img, const void *buf, size_t bytes, uint64
 	settle(img, op, !rc);
 out:
 	bow_op_end(img, op);
-	pthread_mutex_unlock(&img->lock);
 	return rc;
 }
 
@@ -431,7 +304,7 @@ static int write_piece(struct bowimg *img, const void *buf, size_t bytes, uint64
 	pthread_mutex_lock(&img->lock);
 	rc = bow_engine_failed(img, err);
 	settled = first > 0 && bow_blocks_settled(&img->blocks, first, count) &&
-		  !bow_op_overlaps(img, first, count);
+		  !bow_op_delays(img, first, count);
 	pthread_mutex_unlock(&img->lock);
 	if (rc)
 		return rc;

@@ -27,10 +27,13 @@ static int zero_in_place(struct bowimg *img, uint64_t start, uint64_t n, enum bo
 }
 
 /* Queue a promise; when the queue is full, log it first. */
-static int promise(struct bowimg *img, uint64_t start, uint64_t n, struct bowimg_error *err)
+static int promise(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n,
+		   struct bowimg_error *err)
 {
-	int rc;
+	int rc = bow_op_reserve(img, op, 0, 0, 1, err);
 
+	if (rc)
+		return rc;
 	while (!bow_engine_promise(img, start, n)) {
 		pthread_mutex_unlock(&img->lock);
 		rc = bow_engine_log(img, NULL, 0, err);
@@ -66,7 +69,7 @@ static int zero_held(struct bowimg *img, struct bow_op *op, struct bowimg_error 
 			rc = zero_in_place(img, blk, run, state, err);
 		} else {
 			run = promise_run(img, blk, end);
-			rc = promise(img, blk, run, err);
+			rc = promise(img, op, blk, run, err);
 		}
 	}
 	return rc;
@@ -81,14 +84,12 @@ static int zero_blocks(struct bowimg *img, uint64_t first, uint64_t count, struc
 		pthread_mutex_unlock(&img->lock);
 		return -EIO;
 	}
-	if (bow_bitmap_reserve(img->blocks.zero, first, count))
-		rc = bow_err_errno(err, -ENOMEM, "zero blocks");
+	rc = bow_bitmap_reserve(img->blocks.zero, first, count);
+	if (rc)
+		bow_err_errno(err, rc, "zero blocks");
 	else
-		rc = bow_op_reserve(img, op, 0, 1, 0, err);
-	if (!rc)
 		rc = zero_held(img, op, err);
 	bow_op_end(img, op);
-	pthread_mutex_unlock(&img->lock);
 	return rc;
 }
 

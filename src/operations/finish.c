@@ -26,9 +26,9 @@
 struct plan {
 	struct bow_checkpoint *cp;
 	const struct bow_bitmap *must_zero;
-	struct bow_bitmap
-		*list;	/* of must_zero, what the log, the map and block 0's copies cover */
-	uint64_t *blks; /* where the list goes, then block 0, then (file) the footer */
+	bool undoing;		 /* a rollback: what the file system took is as good as free */
+	struct bow_bitmap *list; /* of must_zero, what the log and all that is kept covers */
+	uint64_t *blks;		 /* where the list goes, then block 0, then (file) the footer */
 	uint32_t lists, n;
 };
 
@@ -119,7 +119,7 @@ static uint32_t pick(struct plan *p, uint32_t have, bool zeroed)
 	for (; have < p->n && bow_bitmap_next_run(b->free, &s, &n, b->count); s += n)
 		for (uint64_t blk = s; blk < s + n && have < p->n; blk++)
 			if (!bow_bitmap_test(p->cp->kept, blk) &&
-			    bow_blocks_state(b, blk) != BOW_LIVE &&
+			    (p->undoing || bow_blocks_state(b, blk) != BOW_LIVE) &&
 			    bow_bitmap_test(p->must_zero, blk) == zeroed)
 				p->blks[have++] = blk;
 	return have;
@@ -142,15 +142,25 @@ static int place_in_free(struct plan *p, struct bowimg_error *err)
 	return 0;
 }
 
+/* Placing on a device may add a run for each block of the plan. */
+static uint64_t lists_for(uint64_t runs)
+{
+	return runs / (BOW_FINISH_RUNS - 2) + 1;
+}
+
+uint64_t bow_finish_plan_blk(uint64_t runs, bool file)
+{
+	return lists_for(runs) + (file ? 2 : 1);
+}
+
 static int place(struct plan *p, struct bowimg_error *err)
 {
 	uint64_t s = 0, n, runs = 0;
 
 	for (; bow_bitmap_next_run(p->list, &s, &n, p->cp->blocks.count); s += n)
 		runs++;
-	/* Placing on a device may add a run for each block of the plan. */
-	p->lists = (uint32_t)(runs / (BOW_FINISH_RUNS - 2) + 1);
-	p->n = p->lists + (p->cp->dev->can_grow ? 2 : 1);
+	p->lists = (uint32_t)lists_for(runs);
+	p->n = (uint32_t)bow_finish_plan_blk(runs, p->cp->dev->can_grow);
 	p->blks = calloc(p->n, sizeof(p->blks[0]));
 	if (!p->blks)
 		return bow_err_errno(err, -ENOMEM, "plan the last step");
@@ -221,7 +231,7 @@ int bow_finish(struct bow_checkpoint *cp, const struct bow_bitmap *must_zero,
 {
 	uint64_t total = bow_bitmap_count(must_zero) * BOW_BLOCK;
 	struct bow_progress progress = {events, "zero", 0, total};
-	struct plan p = {.cp = cp, .must_zero = must_zero};
+	struct plan p = {.cp = cp, .must_zero = must_zero, .undoing = undoing};
 	int rc;
 
 	p.list = bow_bitmap_new(cp->blocks.count);

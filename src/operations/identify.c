@@ -190,6 +190,16 @@ static int check_mtime(const struct bow_checkpoint *cp, unsigned force, struct b
 	return -ESTALE;
 }
 
+/*
+ * Rule 8. What a killed process left in the page cache, or a failed barrier marked clean, is not
+ * yet true. A superblock that says "clean" was written behind a barrier that covers everything
+ * before it, and it was read from the storage: then the cache may be believed.
+ */
+static bool ended_clean(const struct bow_identity *id)
+{
+	return id->state == BOWIMG_STATE_CHECKPOINT && !(id->sb.flags & BOW_SUPER_ATTACHED);
+}
+
 int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struct bow_opened *o,
 			struct bowimg_error *err)
 {
@@ -197,13 +207,14 @@ int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struc
 	int rc = 0;
 
 	memset(o, 0, sizeof(*o));
-	if (how & BOW_OPEN_TO_WRITE) {
+	if (how & BOW_OPEN_TO_WRITE)
 		rc = bow_dev_flush(dev, err);
-		if (!rc)
-			rc = bow_dev_drop_cache(dev, err);
-	}
+	if (!rc && how & BOW_OPEN_TO_WRITE)
+		rc = bow_dev_drop_cache(dev, 0, BOW_BLOCK, err);
 	if (!rc)
 		rc = bow_identify(dev, &id, err);
+	if (!rc && how & BOW_OPEN_TO_WRITE && !ended_clean(&id))
+		rc = bow_dev_drop_cache(dev, 0, 0, err);
 	if (rc)
 		return rc;
 	o->state = id.state;

@@ -89,6 +89,8 @@ int bow_restore_all(struct bow_checkpoint *cp, const struct bowimg_events *event
 int bow_finish(struct bow_checkpoint *cp, const struct bow_bitmap *must_zero,
 	       const uint8_t block0[BOW_BLOCK], bool undoing, const struct bowimg_events *events,
 	       uint64_t *zeroed_bytes, struct bowimg_error *err);
+/* Blocks that the plan of the last step takes for so many ranges. */
+uint64_t bow_finish_plan_blk(uint64_t runs, bool file);
 /* Go on with one that was interrupted. */
 int bow_finish_resume(struct bow_dev *dev, const struct bow_super *sb, struct bowimg_error *err);
 /* Put block 0 in place, sector 0 last; with barriers. */

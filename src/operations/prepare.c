@@ -18,38 +18,22 @@
 #include <time.h>
 
 #include "base/bytes.h"
-#include "operations/internal.h"
-
-#define MAP_ENTRIES 512u /* free map entries written as one record */
-#define MAP_RUNS_MAX 32u /* more runs than this in a leaf are kept as its bits */
-
-struct prepare {
-	struct bow_dev *dev;
-	const struct bow_prepare_plan *plan;
-	struct bow_super sb;
-	struct bow_blocks blocks;
-	struct bow_alloc alloc;
-	struct bow_log log;
-	bool tail; /* everything is parked past the end of the file */
-	struct bow_entry entries[MAP_ENTRIES];
-	uint32_t n;
-	uint8_t block0[BOW_BLOCK];
-};
+#include "operations/prepare.h"
 
 uint32_t bow_segment_want(uint64_t free_blk)
 {
 	return (uint32_t)bow_max(1, bow_min(free_blk / 128, BOW_SEGMENT_MAX_BLK));
 }
 
-static uint64_t park(struct prepare *p, uint64_t least, uint64_t most, uint64_t *start)
+uint64_t bow_prepare_park(struct prepare *p, uint64_t least, uint64_t most, uint64_t *start)
 {
 	if (p->tail)
 		return bow_alloc_tail_run(&p->alloc, least, most, start);
 	return bow_alloc_free_run(&p->alloc, least, most, start);
 }
 
-/* park() found no block: there is none left, or no memory to note that one is used. */
-static int no_room(const struct prepare *p, struct bowimg_error *err)
+/* bow_prepare_park() found no block: there is none left, or no memory to note that one is used. */
+int bow_prepare_no_room(const struct prepare *p, struct bowimg_error *err)
 {
 	if (!p->tail && p->alloc.free_blk)
 		return bow_err_errno(err, -ENOMEM, "park the checkpoint's blocks");
@@ -63,7 +47,8 @@ static int no_room(const struct prepare *p, struct bowimg_error *err)
 	return -ENOSPC;
 }
 
-static int write_block(struct prepare *p, const void *block, uint64_t blk, struct bowimg_error *err)
+int bow_prepare_write_block(struct prepare *p, const void *block, uint64_t blk,
+			    struct bowimg_error *err)
 {
 	return p->plan->dry_run ? 0 : bow_dev_write(p->dev, block, BOW_BLOCK, blk * BOW_BLOCK, err);
 }
@@ -71,11 +56,11 @@ static int write_block(struct prepare *p, const void *block, uint64_t blk, struc
 static int new_segment(struct prepare *p, struct bowimg_error *err)
 {
 	uint64_t free_blk = p->tail ? p->alloc.tail_end - p->alloc.tail_next : p->alloc.free_blk;
-	uint64_t start, n = park(p, 1, bow_segment_want(free_blk), &start);
+	uint64_t start, n = bow_prepare_park(p, 1, bow_segment_want(free_blk), &start);
 	int rc = 0;
 
 	if (!n)
-		return no_room(p, err);
+		return bow_prepare_no_room(p, err);
 	if (!p->plan->dry_run)
 		rc = bow_log_write_segment(&p->log, start, (uint32_t)n, err);
 	if (!rc)
@@ -87,7 +72,7 @@ static int new_segment(struct prepare *p, struct bowimg_error *err)
  * Write the entries collected so far. Nothing points to this log yet, so its records need no
  * barrier between them; one follows before the superblock.
  */
-static int flush_entries(struct prepare *p, struct bowimg_error *err)
+int bow_prepare_flush_entries(struct prepare *p, struct bowimg_error *err)
 {
 	const struct bow_entry *e = p->entries;
 	uint32_t k;
@@ -114,10 +99,10 @@ static int flush_entries(struct prepare *p, struct bowimg_error *err)
 	return rc;
 }
 
-static int add_entry(struct prepare *p, const struct bow_entry *e, struct bowimg_error *err)
+int bow_prepare_add_entry(struct prepare *p, const struct bow_entry *e, struct bowimg_error *err)
 {
 	p->entries[p->n++] = *e;
-	return p->n == MAP_ENTRIES ? flush_entries(p, err) : 0;
+	return p->n == BOW_PREPARE_ENTRIES ? bow_prepare_flush_entries(p, err) : 0;
 }
 
 static int park_block0(struct prepare *p, struct bowimg_error *err)
@@ -125,94 +110,32 @@ static int park_block0(struct prepare *p, struct bowimg_error *err)
 	struct bow_entry e = {.type = BOW_ENTRY_COPY, .count_blk = 1};
 	int rc;
 
-	if (!park(p, 1, 1, &e.dest_blk) || !park(p, 1, 1, &p->sb.live0_blk))
-		return no_room(p, err);
+	if (!bow_prepare_park(p, 1, 1, &e.dest_blk) || !bow_prepare_park(p, 1, 1, &p->sb.live0_blk))
+		return bow_prepare_no_room(p, err);
 	e.hash = bow_hash(p->block0, BOW_BLOCK, p->sb.seed);
-	rc = write_block(p, p->block0, e.dest_blk, err);
+	rc = bow_prepare_write_block(p, p->block0, e.dest_blk, err);
 	if (!rc)
-		rc = write_block(p, p->block0, p->sb.live0_blk, err);
-	return rc ? rc : add_entry(p, &e, err);
-}
-
-/* A much divided leaf of the map: its bits are parked as a block. */
-static int save_bits(struct prepare *p, uint64_t leaf, struct bowimg_error *err)
-{
-	struct bow_entry e = {
-		.type = BOW_ENTRY_MAP_BITS,
-		.count_blk = 1,
-		.source_blk = leaf * BOW_MAP_LEAF_BLK,
-	};
-	uint8_t bits[BOW_LEAF_BYTES];
-	int rc;
-
-	bow_bitmap_get_leaf(p->plan->free, leaf, bits);
-	if (!park(p, 1, 1, &e.dest_blk))
-		return no_room(p, err);
-	e.hash = bow_hash(bits, sizeof(bits), p->sb.seed);
-	rc = write_block(p, bits, e.dest_blk, err);
-	return rc ? rc : add_entry(p, &e, err);
-}
-
-/* Runs of free blocks in a leaf, counted up to one more than are worth an entry each. */
-static uint32_t runs_in_leaf(const struct bow_bitmap *map, uint64_t start, uint64_t end)
-{
-	uint64_t n;
-	uint32_t runs = 0;
-
-	for (; runs <= MAP_RUNS_MAX && bow_bitmap_next_run(map, &start, &n, end); start += n)
-		runs++;
-	return runs;
-}
-
-static int save_runs(struct prepare *p, uint64_t start, uint64_t end, struct bowimg_error *err)
-{
-	struct bow_entry e = {.type = BOW_ENTRY_MAP_RUN};
-	uint64_t n;
-	int rc = 0;
-
-	for (; !rc && bow_bitmap_next_run(p->plan->free, &start, &n, end); start += n) {
-		e.source_blk = start;
-		e.dest_blk = n;
-		rc = add_entry(p, &e, err);
-	}
-	return rc;
-}
-
-/* Save the free map leaf by leaf; leaves that are free as a whole share one entry. */
-static int save_map(struct prepare *p, struct bowimg_error *err)
-{
-	const struct bow_bitmap *map = p->plan->free;
-	uint64_t end = p->blocks.count, start, stop;
-	int rc = 0;
-
-	for (start = 0; start < end && !rc; start = stop) {
-		stop = bow_min(start + BOW_MAP_LEAF_BLK, end);
-		while (stop < end && bow_bitmap_all(map, start, stop - start, true) &&
-		       bow_bitmap_all(map, stop, bow_min(BOW_MAP_LEAF_BLK, end - stop), true))
-			stop = bow_min(stop + BOW_MAP_LEAF_BLK, end);
-		if (runs_in_leaf(map, start, stop) > MAP_RUNS_MAX)
-			rc = save_bits(p, start / BOW_MAP_LEAF_BLK, err);
-		else
-			rc = save_runs(p, start, stop, err);
-	}
-	return rc ? rc : flush_entries(p, err);
+		rc = bow_prepare_write_block(p, p->block0, p->sb.live0_blk, err);
+	return rc ? rc : bow_prepare_add_entry(p, &e, err);
 }
 
 /* Everything that the checkpoint needs, in free blocks or the tail. */
 static int park_all(struct prepare *p, struct bowimg_error *err)
 {
-	const uint32_t reserve = 4;
+	/* Two segments, block 0's copy, a backup; on a device the plan of the last step as well. */
+	uint64_t plan = p->dev->can_grow ? 0 : bow_finish_plan_blk(1 + p->sb.seg_len_blk, false);
+	uint64_t reserve = 4 + plan;
 	int rc = new_segment(p, err);
 
 	if (!rc)
 		rc = park_block0(p, err);
 	if (!rc)
-		rc = save_map(p, err);
+		rc = bow_prepare_save_map(p, err);
 	/* Room for the engine's reserve and one backup, or the first write would fail. */
 	if (!rc && !p->tail && p->plan->on_full != BOWIMG_ON_FULL_TAIL &&
 	    p->alloc.free_blk < reserve) {
 		p->alloc.free_blk = 0;
-		rc = no_room(p, err);
+		rc = bow_prepare_no_room(p, err);
 	}
 	return rc;
 }
@@ -222,7 +145,7 @@ static int make_tail(struct prepare *p, struct bowimg_error *err)
 {
 	struct bow_footer f = {p->sb.image_size, bow_hash(p->block0, BOW_BLOCK, 0)};
 	uint64_t leaves = bow_div_up(p->blocks.count, BOW_MAP_LEAF_BLK);
-	uint64_t need = 2 + 2 * BOW_SEGMENT_MAX_BLK + leaves + leaves * MAP_RUNS_MAX / 64;
+	uint64_t need = 2 + 2 * BOW_SEGMENT_MAX_BLK + leaves + leaves * BOW_MAP_RUNS_MAX / 64;
 	uint8_t block[BOW_BLOCK];
 	int rc;
 
@@ -341,7 +264,7 @@ static int adopt_plan(struct prepare *p, struct bowimg_error *err)
 static void choose_place(struct prepare *p)
 {
 	uint64_t leaves = bow_div_up(p->blocks.count, BOW_MAP_LEAF_BLK);
-	uint64_t need = 16 + leaves + leaves * MAP_RUNS_MAX / 64;
+	uint64_t need = 16 + leaves + leaves * BOW_MAP_RUNS_MAX / 64;
 
 	p->tail = p->plan->store == BOWIMG_STORE_TAIL ||
 		  (p->plan->on_full == BOWIMG_ON_FULL_TAIL && p->alloc.free_blk < need);
@@ -352,7 +275,7 @@ static int check_dev(struct bow_dev *dev, const struct bow_prepare_plan *plan,
 {
 	bool tail = plan->store == BOWIMG_STORE_TAIL || plan->on_full == BOWIMG_ON_FULL_TAIL;
 	struct bow_identity id;
-	int rc;
+	int rc = 0;
 
 	if (dev->size < BOWIMG_MIN_SIZE)
 		return bow_err(err, -EOPNOTSUPP, "it is %" PRIu64 " bytes long; the least is %u",
@@ -362,7 +285,13 @@ static int check_dev(struct bow_dev *dev, const struct bow_prepare_plan *plan,
 		bow_err_hint(err, "use --store=free and --on-full=stop");
 		return -EOPNOTSUPP;
 	}
-	rc = bow_identify(dev, &id, err);
+	/* Rule 8: the end of an earlier checkpoint may be in the page cache only. */
+	if (!plan->dry_run)
+		rc = bow_dev_flush(dev, err);
+	if (!rc && !plan->dry_run)
+		rc = bow_dev_drop_cache(dev, 0, BOW_BLOCK, err);
+	if (!rc)
+		rc = bow_identify(dev, &id, err);
 	if (!rc && id.state != BOWIMG_STATE_NONE)
 		rc = bow_wrong_state(id.state, "prepare", err);
 	return rc;

@@ -104,7 +104,8 @@ static int prepare_again(struct bow_dev *dev, const struct bow_checkpoint *cp,
 static int from_log(struct bow_opened *o, const struct bowimg_end_options *opts,
 		    struct bowimg_end_report *report, struct bowimg_error *err)
 {
-	int rc = restore(&o->cp, opts, report, err);
+	int rc = o->state == BOWIMG_STATE_INTERRUPTED ? undo_prepare(&o->cp, opts, report, err)
+						      : restore(&o->cp, opts, report, err);
 
 	if (!rc && opts->again && !opts->dry_run)
 		rc = prepare_again(o->cp.dev, &o->cp, o->cp.blocks.free, err);
@@ -123,6 +124,11 @@ static int finishing(struct bow_opened *o, const struct bowimg_end_options *opts
 	}
 	if (opts->dry_run)
 		return 0;
+	if (opts->again) {
+		bow_err(err, -EINPROGRESS, "it is all but rolled back, and its free map is gone");
+		bow_err_hint(err, "finish it with 'bowimg rollback', then 'bowimg prepare' again");
+		return -EINPROGRESS;
+	}
 	return o->cut_only ? bow_finish_cut(o->cp.dev, sb->image_size, err)
 			   : bow_finish_resume(o->cp.dev, sb, err);
 }
@@ -133,9 +139,8 @@ static int dispatch(struct bow_opened *o, const struct bowimg_end_options *opts,
 	switch (o->state) {
 	case BOWIMG_STATE_CHECKPOINT:
 	case BOWIMG_STATE_ROLLING_BACK:
-		return from_log(o, opts, report, err);
 	case BOWIMG_STATE_INTERRUPTED:
-		return undo_prepare(&o->cp, opts, report, err);
+		return from_log(o, opts, report, err);
 	case BOWIMG_STATE_FINISHING:
 		return finishing(o, opts, err);
 	case BOWIMG_STATE_NONE:

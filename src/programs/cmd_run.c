@@ -168,8 +168,6 @@ static int choose_via(struct run *r)
 		bool loop = geteuid() == 0 && bow_loop_usable() && !bow_cgroup_refuse_limited(NULL);
 		r->via = loop ? VIA_LOOP : VIA_FUSE;
 	}
-	if (ret == -EOPNOTSUPP)
-		r->cli->failure_status = 0; /* by the table: 9 */
 	return ret ? bow_cli_fail(r->cli, ret, &err) : 0;
 }
 

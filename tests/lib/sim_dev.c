@@ -179,20 +179,24 @@ static int sim_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *b
 }
 
 /* Only clean pages can be dropped: what is pending stays, on top of what the storage has. */
-static int sim_drop_cache(struct bow_dev *dev)
+static int sim_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes)
 {
 	struct sim_disk *disk = disk_of(dev);
 	uint32_t unit = disk->dev.sector_size, i;
 	LOCKED(disk);
 
+	bool all = bytes == 0;
+
 	if (!disk->cache_lies)
 		return 0;
-	memcpy(disk->cache, disk->stable, disk->used);
+	if (all)
+		bytes = disk->used - off;
+	memcpy(disk->cache + off, disk->stable + off, bytes);
 	for (i = 0; i < disk->pending_count; i++)
 		if (!disk->pending[i].is_size)
 			memcpy(disk->cache + disk->pending[i].off,
 			       disk->pending_data + (size_t)i * unit, unit);
-	disk->cache_lies = false;
+	disk->cache_lies = !all;
 	return 0;
 }
 

@@ -170,7 +170,7 @@ static void what_a_backend_lacks_has_a_harmless_answer(void **state)
 	assert_int_equal(bow_dev_extent(&odd.dev, 100, &hole, &bytes, NULL), 0);
 	assert_false(hole);
 	assert_true(bytes == SIZE - 100);
-	assert_int_equal(bow_dev_drop_cache(&odd.dev, NULL), 0);
+	assert_int_equal(bow_dev_drop_cache(&odd.dev, 0, 0, NULL), 0);
 	assert_false(bow_dev_get_mtime(&odd.dev, &got));
 	assert_int_equal(bow_dev_set_mtime(&odd.dev, &t, NULL), 0);
 	assert_int_equal(bow_dev_resize(&odd.dev, SIZE * 2, NULL), -EOPNOTSUPP);

@@ -109,7 +109,7 @@ static void a_regular_file_is_served(void **state)
 	assert_content(dev, 0, 1, 0);
 	assert_content(dev, 10001, SIZE - 10001, 0);
 	assert_int_equal(bow_dev_flush(dev, NULL), 0);
-	assert_int_equal(bow_dev_drop_cache(dev, NULL), 0);
+	assert_int_equal(bow_dev_drop_cache(dev, 0, 0, NULL), 0);
 	assert_content(dev, 1, 10000, 0xa5);
 }
 
@@ -305,7 +305,7 @@ static void try_block_device(struct file_test *t, uint32_t sector_bytes)
 	assert_int_equal(bow_dev_zero(dev, 262144, 65536, BOW_ZERO_KEEP, NULL), 0);
 	assert_int_equal(bow_dev_zero(dev, 400001, 1001, BOW_ZERO_KEEP, NULL), 0);
 	assert_int_equal(bow_dev_flush(dev, NULL), 0);
-	assert_int_equal(bow_dev_drop_cache(dev, NULL), 0);
+	assert_int_equal(bow_dev_drop_cache(dev, 0, 0, NULL), 0);
 	assert_content(dev, 65536, 65536, 0);
 	assert_content(dev, 262144, 65536, 0);
 	assert_content(dev, 400001, 1001, 0);

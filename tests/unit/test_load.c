@@ -66,11 +66,29 @@ static void every_block_has_the_state_that_the_log_gives_it(void **state)
 	assert_int_equal(at(&cp, 63), BOW_FREE);
 	assert_int_equal(cp.entries, 6);
 	assert_int_equal(cp.next_seq, 6);
-	assert_int_equal(cp.changed_blk, 6);
-	assert_int_equal(cp.backup_blk, 3);
+	assert_int_equal(cp.changed_blk, 6); /* block 0 too, by its copies */
+	assert_int_equal(cp.backup_blk, 2);
 	assert_int_equal(cp.log_blk, 2);
 	assert_int_equal(cp.original0_blk, HAND_ORIGINAL0);
 	assert_int_equal(cp.tail_next, HAND_BLK);
+	bow_checkpoint_release(&cp);
+	hand_log_release(&h);
+}
+
+static void block_0_is_changed_when_its_live_copy_is(void **state)
+{
+	struct hand_log h;
+	struct bow_checkpoint cp;
+
+	(void)state;
+	hand_log_begin(&h, 512, 1);
+	memcpy(hand_block(&h, HAND_LIVE0), hand_block(&h, 0), BOW_BLOCK);
+	assert_int_equal(load(&h, &cp), 0);
+	assert_int_equal(cp.changed_blk, 0);
+	bow_checkpoint_release(&cp);
+	hand_block(&h, HAND_LIVE0)[100] ^= 1;
+	assert_int_equal(load(&h, &cp), 0);
+	assert_int_equal(cp.changed_blk, 1);
 	bow_checkpoint_release(&cp);
 	hand_log_release(&h);
 }
@@ -242,13 +260,18 @@ static void a_free_map_with_block_0_or_a_partial_block_is_refused(void **state)
 	assert_refused(&h, -EUCLEAN, "the saved free map names a block that is in use");
 }
 
-static void a_log_that_does_not_save_block_0_is_refused(void **state)
+static void a_log_that_does_not_save_block_0_alone_is_refused(void **state)
 {
 	struct hand_log h;
 
 	(void)state;
 	begin_with_map(&h, 0, hand_map_run(HAND_FREE, HAND_BLK - HAND_FREE));
 	assert_refused(&h, -EUCLEAN, "the log does not save block 0");
+	/* Block 0 has its own copies, and its own rules. */
+	hand_log_init(&h, 512, 1);
+	hand_log_one(&h, hand_copy(&h, 0, X, 2, 0));
+	hand_log_one(&h, hand_map_run(HAND_FREE, HAND_BLK - HAND_FREE));
+	assert_refused(&h, -EUCLEAN, "block 0 is saved together with others");
 }
 
 /* The free map as a block of bits at X. */
@@ -333,6 +356,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_block_has_the_state_that_the_log_gives_it),
+		cmocka_unit_test(block_0_is_changed_when_its_live_copy_is),
 		cmocka_unit_test(the_log_and_block_0s_copies_are_kept_apart),
 		cmocka_unit_test(of_promises_and_lifts_the_newest_counts),
 		cmocka_unit_test(blocks_of_the_tail_are_counted_as_used),
@@ -343,7 +367,7 @@ int main(void)
 		cmocka_unit_test(a_backup_of_a_free_block_is_refused),
 		cmocka_unit_test(an_incomplete_free_map_is_refused),
 		cmocka_unit_test(a_free_map_with_block_0_or_a_partial_block_is_refused),
-		cmocka_unit_test(a_log_that_does_not_save_block_0_is_refused),
+		cmocka_unit_test(a_log_that_does_not_save_block_0_alone_is_refused),
 		cmocka_unit_test(a_free_map_of_bits_is_read_even_after_it_moved),
 		cmocka_unit_test(a_free_map_of_bits_that_rotted_is_refused),
 		cmocka_unit_test(block_0s_live_copy_lies_in_a_block_of_its_own),
