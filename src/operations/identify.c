@@ -141,7 +141,7 @@ int bow_identify(struct bow_dev *dev, struct bow_identity *id, struct bowimg_err
  * Rule 12. While a checkpoint is open, sectors 1-7 hold the note. If they are block 0's original
  * instead, prepare was cut before it said that it was done; anything else is somebody's doing.
  */
-static int check_note(struct bow_opened *o, struct bowimg_error *err)
+static int check_note(struct bow_opened *o, unsigned force, struct bowimg_error *err)
 {
 	struct bow_checkpoint *cp = &o->cp;
 	char note[BOW_NOTE_BYTES];
@@ -152,7 +152,8 @@ static int check_note(struct bow_opened *o, struct bowimg_error *err)
 	if (rc)
 		return rc;
 	bow_note_render(&cp->sb, note);
-	if (!memcmp(now, note, sizeof(note)))
+	/* Forced: both rollback and commit put a whole block 0 back in the end. */
+	if (!memcmp(now, note, sizeof(note)) || force & BOWIMG_FORCE_CHANGED)
 		return 0;
 	rc = bow_dev_read(cp->dev, original, sizeof(original),
 			  cp->original0_blk * BOW_BLOCK + BOW_SUPER_BYTES, err);
@@ -162,7 +163,9 @@ static int check_note(struct bow_opened *o, struct bowimg_error *err)
 	for (size_t i = 0; i < sizeof(now); i += 512)
 		if (memcmp(now + i, original + i, 512) && memcmp(now + i, note + i, 512)) {
 			bow_err(err, -ESTALE, "block 0 was changed outside bowimg");
-			bow_err_hint(err, "somebody wrote to block 0; its original is still saved");
+			bow_err_hint(err, "somebody wrote to block 0, whose original is safe; if "
+					  "nothing else "
+					  "was written, --force=changed goes on");
 			return -ESTALE;
 		}
 	o->state = BOWIMG_STATE_INTERRUPTED;
@@ -229,7 +232,7 @@ int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struc
 	if (!rc)
 		rc = bow_checkpoint_load(&o->cp, err);
 	if (!rc && id.state == BOWIMG_STATE_CHECKPOINT)
-		rc = check_note(o, err);
+		rc = check_note(o, force, err);
 	return rc;
 }
 

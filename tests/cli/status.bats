@@ -127,3 +127,16 @@ free-left-bytes backup-bytes changed-bytes log-bytes entries on-full tail-bytes 
 	echo "$output"
 	[ "$status" -eq 0 ]
 }
+
+@test "a foreign write into block 0 is noticed, and a forced rollback puts block 0 back" {
+	make_ext4 disk.img 16M
+	before=$(sum disk.img)
+	expect 0 prepare disk.img
+	touch -r disk.img stamp
+	printf 'x' | dd of=disk.img bs=1 seek=700 conv=notrunc status=none
+	touch -r stamp disk.img
+	refused 7 "block 0 was changed" status disk.img
+	refused 7 "block 0 was changed" rollback disk.img
+	expect 0 rollback --force=changed disk.img
+	[ "$(sum disk.img)" = "$before" ]
+}
