@@ -111,7 +111,7 @@ static int segment_run(struct bowimg *img, uint64_t *start, uint64_t *n, struct 
 /* Rule 5. The leader only; all records so far are past their barriers. */
 static int switch_segment(struct bowimg *img, struct bowimg_error *err)
 {
-	uint64_t start, n;
+	uint64_t start = 0, n = 0;
 	int rc;
 
 	pthread_mutex_lock(&img->lock);

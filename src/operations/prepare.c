@@ -274,7 +274,7 @@ static int check_dev(struct bow_dev *dev, const struct bow_prepare_plan *plan,
 		     struct bowimg_error *err)
 {
 	bool tail = plan->store == BOWIMG_STORE_TAIL || plan->on_full == BOWIMG_ON_FULL_TAIL;
-	struct bow_identity id;
+	struct bow_identity id = {.state = BOWIMG_STATE_NONE};
 	int rc = 0;
 
 	if (dev->size < BOWIMG_MIN_SIZE)
