@@ -120,14 +120,27 @@ static bool fields_ok(const struct bow_super *sb)
 	return printable(sb->free_source, sizeof(sb->free_source));
 }
 
+/*
+ * Without the magic it is none of ours, unless everything else is: then only the magic rotted, and
+ * the image must not pass for an ordinary one that a new checkpoint may be opened on [I6].
+ */
+static bool lost_its_magic(const uint8_t in[BOW_SUPER_BYTES], uint64_t seed)
+{
+	uint8_t sector[BOW_SUPER_BYTES];
+
+	memcpy(sector, in, sizeof(sector));
+	memcpy(sector + AT_MAGIC, MAGIC, 8);
+	return bow_get64(in + AT_CHECKSUM) == bow_hash(sector, AT_CHECKSUM, seed);
+}
+
 enum bow_decoded bow_super_decode(const uint8_t in[BOW_SUPER_BYTES], struct bow_super *sb)
 {
 	struct bow_super s;
 
 	memset(&s, 0, sizeof(s));
-	if (memcmp(in + AT_MAGIC, MAGIC, 8) != 0)
-		return BOW_DECODE_FOREIGN;
 	bow_super_set_uuid(&s, in + AT_UUID);
+	if (memcmp(in + AT_MAGIC, MAGIC, 8) != 0)
+		return lost_its_magic(in, s.seed) ? BOW_DECODE_DAMAGED : BOW_DECODE_FOREIGN;
 	if (bow_get64(in + AT_CHECKSUM) != bow_hash(in, AT_CHECKSUM, s.seed))
 		return BOW_DECODE_DAMAGED;
 	if (bow_get32(in + AT_VERSION) != VERSION || bow_get32(in + AT_INCOMPAT) ||

@@ -421,6 +421,21 @@ static void a_segment_of_another_version_or_sector_size_is_refused(void **state)
 	assert_int_equal(decode_segment(bytes), BOW_DECODE_DAMAGED);
 }
 
+static void a_superblock_that_lost_only_its_magic_is_damaged_not_foreign(void **state)
+{
+	struct bow_super sb = a_super(), back;
+	uint8_t bytes[BOW_SUPER_BYTES];
+
+	(void)state;
+	for (unsigned bit = 0; bit < 64; bit++) {
+		bow_super_encode(&sb, bytes);
+		bytes[bit / 8] ^= 1u << bit % 8;
+		assert_int_equal(bow_super_decode(bytes, &back), BOW_DECODE_DAMAGED);
+		bytes[200] ^= 1;
+		assert_int_equal(bow_super_decode(bytes, &back), BOW_DECODE_FOREIGN);
+	}
+}
+
 static void the_note_is_text_that_names_the_uuid(void **state)
 {
 	struct bow_super sb = a_super();
@@ -454,6 +469,7 @@ int main(void)
 		cmocka_unit_test(a_source_name_without_an_end_is_damage),
 		cmocka_unit_test(a_segment_header_belongs_to_one_checkpoint),
 		cmocka_unit_test(a_segment_of_another_version_or_sector_size_is_refused),
+		cmocka_unit_test(a_superblock_that_lost_only_its_magic_is_damaged_not_foreign),
 		cmocka_unit_test(the_note_is_text_that_names_the_uuid),
 	};
 
