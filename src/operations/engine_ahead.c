@@ -13,6 +13,7 @@
 
 #define WINDOW_FIRST_BLK 32u
 #define WINDOW_MOST_BLK 4096u /* 16 MiB */
+#define IN_FLIGHT 4u	      /* requests of a sequential writer that may overtake each other */
 #define GROUP_BLK 16u
 #define GROUP_SAVED 2u /* so many overwritten blocks make the rest of a group likely to follow */
 
@@ -24,16 +25,25 @@ static uint64_t budget(const struct bowimg *img)
 	return bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 64);
 }
 
-/* The stream that this request continues, with the window it has earned; 0 for a new one. */
+/*
+ * The stream that this request continues, with the window it has earned; 0 for a new one. Requests
+ * of one writer that are in flight together arrive in any order, so a few of their lengths either
+ * way count as continuing.
+ */
 static struct bow_stream *find_stream(struct bowimg *img, const struct bow_op *op, uint64_t *window)
 {
-	for (unsigned i = 0; i < BOW_STREAMS; i++)
-		if (img->streams[i].next_blk >= op->core &&
-		    img->streams[i].next_blk <= op->core + op->core_count) {
-			*window = bow_max(2 * img->streams[i].window_blk, WINDOW_FIRST_BLK);
+	uint64_t slack = IN_FLIGHT * op->core_count;
+
+	for (unsigned i = 0; i < BOW_STREAMS; i++) {
+		struct bow_stream *s = &img->streams[i];
+
+		if (s->next_blk && op->core <= s->next_blk + slack &&
+		    s->next_blk <= op->core + slack) {
+			*window = bow_max(2 * s->window_blk, WINDOW_FIRST_BLK);
 			*window = bow_min(*window, budget(img));
-			return &img->streams[i];
+			return s;
 		}
+	}
 	*window = 0;
 	return &img->streams[img->next_stream++ % BOW_STREAMS];
 }
@@ -72,7 +82,10 @@ static uint64_t widen_stream(struct bowimg *img, struct bow_op *op)
 			}
 		}
 	}
-	*s = (struct bow_stream){op->first + op->count, window};
+	if (!window)
+		s->next_blk = 0;
+	s->next_blk = bow_max(s->next_blk, op->first + op->count);
+	s->window_blk = window;
 	return dests;
 }
 
