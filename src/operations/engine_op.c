@@ -250,8 +250,12 @@ int bow_op_reserve(struct bowimg *img, struct bow_op *op, uint64_t dests, uint64
 		img->dests_promised += dests;
 	else
 		rc = reserve_in_tail(img, op, dests, lifts, err);
-	if (!rc)
+	if (!rc) {
 		op->dests_left += dests;
+	} else {
+		op->units -= units;
+		img->units_promised -= units;
+	}
 	return rc;
 }
 

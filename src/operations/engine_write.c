@@ -82,28 +82,41 @@ static void count_needs(struct bowimg *img, struct bow_op *op, struct needs *nee
 	needs->live0 = img->live0_blk >= op->core && img->live0_blk < end;
 }
 
+/* On error nothing is promised, and the states are as before. */
+static int plan_with(struct bowimg *img, struct bow_op *op, bool ahead, struct needs *needs,
+		     struct bowimg_error *err)
+{
+	uint64_t dests;
+	int rc = -EAGAIN;
+
+	op->first = op->core;
+	op->count = op->core_count;
+	op->taken_behind = 0;
+	count_needs(img, op, needs);
+	dests = needs->dests + (ahead ? bow_op_widen(img, op) : 0);
+	if (img->alloc.free_blk >= img->dests_promised)
+		rc = bow_op_reserve(img, op, dests, dests + op->n + 1, needs->lifts, err);
+	if (rc)
+		untake_all(img, op);
+	return rc;
+}
+
 /*
- * With img->lock held. On error nothing is promised, and the states are as before. -EAGAIN: the
- * FREE blocks that the request would take are needed for backups that others were promised; those
- * wait for nobody, so trying again later helps.
+ * With img->lock held. -EAGAIN: the FREE blocks that the request would take are needed for backups
+ * that others were promised; those wait for nobody, so trying again later helps.
  */
 static int plan(struct bowimg *img, struct bow_op *op, struct needs *needs,
 		struct bowimg_error *err)
 {
-	uint64_t dests;
 	int rc;
 
 	if (bow_blocks_reserve(&img->blocks, op->core, op->core_count) ||
 	    bow_bitmap_reserve(img->lift_ready, op->core, op->core_count))
 		return bow_err_errno(err, -ENOMEM, "prepare blocks");
-	count_needs(img, op, needs);
-	dests = needs->dests + bow_op_widen(img, op);
-	if (img->alloc.free_blk < img->dests_promised)
-		rc = -EAGAIN;
-	else
-		rc = bow_op_reserve(img, op, dests, dests + op->n + 1, needs->lifts, err);
-	if (rc)
-		untake_all(img, op);
+	rc = plan_with(img, op, true, needs, err);
+	/* What was added for later must not be what there is no room for. */
+	if (rc == -ENOSPC && op->count > op->core_count)
+		rc = plan_with(img, op, false, needs, err);
 	return rc;
 }
 
