@@ -10,7 +10,7 @@ setup() {
 	make_tree tree
 	head -c 20M /dev/urandom >tree/large
 	make_ext4 disk.img 64M -d tree
-	before=$(sum disk.img)
+	remember
 	expect 0 prepare disk.img
 }
 
@@ -41,7 +41,7 @@ trim_cost() {
 @test "fstrim copies nothing and takes no free space" {
 	local copied logged taken
 	make_ext4 disk.img 64M -d tree -b 4096
-	before=$(sum disk.img)
+	remember
 	expect 0 prepare disk.img
 	up -o noinit_itable
 	trim_cost

@@ -8,7 +8,7 @@ setup() {
 	common_setup
 	requires root loop fuse jq
 	make_ext4 disk.img 64M
-	before=$(sum disk.img)
+	remember
 	expect 0 prepare disk.img
 	up
 	within 30 fstrim mnt

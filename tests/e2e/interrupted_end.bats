@@ -16,7 +16,7 @@ setup() {
 	make_tree tree
 	head -c 16M /dev/urandom >tree/old
 	make_ext4 disk.img 64M -d tree
-	before=$(sum disk.img)
+	remember
 	expect 0 prepare disk.img
 	up -o discard
 	change_tree mnt
@@ -28,11 +28,9 @@ setup() {
 
 # interrupt VERB IMAGE: kill it after up to as long as it takes; says how it ended.
 interrupt() {
-	local status=0 micro
-	micro=$((RANDOM * 1000 % (longest + 1)))
-	timeout -s KILL "$(printf '0.%06d' "$micro")" "$BOWIMG" "$1" -q "$2" || status=$?
-	echo "$1 after $micro us: $status, $(key state "$2")"
-	ended=$status
+	local micro=$((RANDOM * 1000 % (longest + 1)))
+	killed_after "$micro" "$1" -q "$2"
+	echo "$1 after $micro us: $ended, $(key state "$2")"
 }
 
 # How long VERB takes here, in microseconds.

@@ -13,7 +13,7 @@ setup() {
 round_trip() {
 	local before
 	make_ext4 disk.img "$size" "$@"
-	before=$(sum disk.img)
+	remember
 	expect 0 prepare disk.img
 	up
 	change_tree mnt
@@ -37,7 +37,7 @@ round_trip() {
 	head -c 300000 /dev/urandom >new
 	for bytes in 8192 16384 65536; do
 		make_ext4 disk.img 64M -b "$bytes"
-		before=$(sum disk.img)
+		remember
 		expect 0 prepare disk.img
 		expect 0 run --on-success=keep --on-failure=keep disk.img -- \
 			debugfs -w -R "write new new" {}

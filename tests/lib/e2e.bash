@@ -6,6 +6,9 @@
 # end a test, not hang it: what touches one is called through `within` or `bow`.
 
 LIMIT=${LIMIT:-60}
+# For what is not called through these: bats then ends the test, and cleans up after it.
+# shellcheck disable=SC2034
+BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300}
 
 # within SECONDS COMMAND...
 within() {
@@ -57,6 +60,12 @@ daemon_of() {
 	grep -lsF "\"$1\"" /run/bowimg/*/state.json | head -n 1 | xargs -r jq .pid
 }
 
+# Gone with all its threads, though perhaps nobody has collected its status yet.
+ended() {
+	! awk '$1 == "State:" { state = $2 } $1 == "Threads:" { threads = $2 }
+	END { exit state == "Z" && threads == 1 }' "/proc/$1/status" 2>/dev/null
+}
+
 # kill_daemon IMAGE: kill -9, and wait until it is gone.
 kill_daemon() {
 	local pid
@@ -66,9 +75,9 @@ kill_daemon() {
 		return 1
 	}
 	kill -9 "$pid"
-	for _ in $(seq 100); do
-		kill -0 "$pid" 2>/dev/null || return 0
-		sleep 0.05
+	for _ in $(seq 500); do
+		ended "$pid" && return 0
+		sleep 0.01
 	done
 	echo "process $pid does not go away"
 	return 1
@@ -79,7 +88,13 @@ tree_sums() {
 	(cd "$1" && find . -type f -print0 | sort -z | xargs -0r sha256sum)
 }
 
-# One string for content and size.
+# remember [IMAGE]: its checksum in $before.
+remember() {
+	# shellcheck disable=SC2034
+	before=$(sum "${1:-$T/disk.img}")
+}
+
+# same_as CHECKSUM [IMAGE]
 same_as() {
 	local now
 	now=$(sum "${2:-$T/disk.img}")
@@ -135,4 +150,18 @@ used_equal() {
 			return 1
 		}
 	done <"$1"
+}
+
+# killed_after MICROSECONDS ARG...: run bowimg and kill -9 it; returns when it is gone, in $ended its
+# exit status (137 if the kill came first).
+killed_after() {
+	local pid micro=$1
+	shift
+	"$BOWIMG" "$@" &
+	pid=$!
+	sleep "$(printf '0.%06d' "$micro")"
+	kill -9 $pid 2>/dev/null || true
+	ended=0
+	# shellcheck disable=SC2034
+	wait $pid || ended=$?
 }
