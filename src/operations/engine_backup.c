@@ -114,7 +114,12 @@ int bow_op_back_up(struct bowimg *img, struct bow_op *op, struct bowimg_error *e
 		pthread_mutex_lock(&img->lock);
 		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
 		pthread_mutex_unlock(&img->lock);
-		if (state == BOW_ORIGINAL || state == BOW_HELD)
+		/* What block 0's copy left behind has moved already. */
+		if (op->old_live0 == blk)
+			run = 1;
+		else if (op->old_live0 > blk)
+			run = bow_min(run, op->old_live0 - blk);
+		if ((state == BOW_ORIGINAL || state == BOW_HELD) && blk != op->old_live0)
 			rc = back_up_run(img, op, blk, run, state == BOW_HELD, err);
 	}
 	return rc;

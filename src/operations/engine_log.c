@@ -308,7 +308,7 @@ static int copy_live0(struct bowimg *img, struct bow_op *op, uint64_t to, struct
 
 /*
  * Rule 6: the copy is named by the superblock alone. Writes to block 0 wait meanwhile (the op holds
- * it); the place it leaves is the op's, and becomes LIVE with the TAKE entry added here.
+ * it); the place it leaves stays HELD, and is LIVE when the op settles, by the TAKE added here.
  */
 int bow_engine_move_live0(struct bowimg *img, struct bow_op *op, struct bowimg_error *err)
 {
@@ -326,11 +326,7 @@ int bow_engine_move_live0(struct bowimg *img, struct bow_op *op, struct bowimg_e
 		pthread_mutex_lock(&img->lock);
 		img->live0_blk = to;
 		img->moves++;
-		img->moved_blk++;
 		op->old_live0 = old;
-		bow_bitmap_clear(img->blocks.held, old, 1);
-		img->alloc.free_blk++;
-		bow_alloc_take(&img->alloc, old, 1);
 		pthread_mutex_unlock(&img->lock);
 		op->entries[op->n++] = (struct bow_entry){
 			.type = BOW_ENTRY_TAKE,

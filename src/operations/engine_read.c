@@ -15,7 +15,7 @@ struct run {
 	enum source source;
 	uint64_t count_blk;
 	uint64_t live0_blk, moves;
-	bool free; /* some of it is FREE */
+	uint64_t free_blk; /* how much of it is FREE */
 };
 
 /* How the blocks from blk on (at most n) read; the longest run that reads the same way. */
@@ -42,31 +42,31 @@ static struct run look(struct bowimg *img, uint64_t blk, uint64_t n)
 			break;
 		r.source = source;
 		r.count_blk += run;
-		r.free |= state == BOW_FREE;
+		r.free_blk += state == BOW_FREE ? run : 0;
 	}
 	pthread_mutex_unlock(&img->lock);
 	return r;
 }
 
 /*
- * FREE blocks that bowimg took while they were read may have shown a part of a backup: zeros
- * instead, as they read from now on.
+ * Were FREE blocks taken while they were read? Then what was read may be part of a backup. A block
+ * that is FREE still was so all the time, and none becomes FREE again, so that this ends.
  */
-static void look_again(struct bowimg *img, const struct run *r, uint8_t *buf, size_t bytes,
-		       uint64_t off)
+static bool went(struct bowimg *img, const struct run *r, uint64_t blk)
 {
-	uint64_t first = off / BOW_BLOCK, end = (off + bytes - 1) / BOW_BLOCK + 1;
+	uint64_t end = blk + r->count_blk, run, free_blk = 0;
+	enum bow_block_state state;
+	bool zero;
 
+	if (!r->free_blk)
+		return false;
 	pthread_mutex_lock(&img->lock);
-	if (img->moves != r->moves)
-		for (uint64_t s = first, n; bow_bitmap_next_run(img->blocks.held, &s, &n, end);
-		     s += n) {
-			uint64_t from = bow_max(s * BOW_BLOCK, off);
-			uint64_t to = bow_min((s + n) * BOW_BLOCK, off + bytes);
-
-			memset(buf + (from - off), 0, to - from);
-		}
+	for (; img->moves != r->moves && blk < end; blk += run) {
+		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
+		free_blk += state == BOW_FREE ? run : 0;
+	}
 	pthread_mutex_unlock(&img->lock);
+	return free_blk != r->free_blk && blk == end;
 }
 
 static int read_copy(struct bowimg *img, const struct run *r, void *buf, size_t bytes,
@@ -96,9 +96,7 @@ static int read_run(struct bowimg *img, uint8_t *buf, size_t bytes, uint64_t off
 		rc = read_copy(img, &r, buf, k, off % BOW_BLOCK, &moved, err);
 	else
 		rc = bow_dev_read(img->dev, buf, k, off, err);
-	if (!rc && r.free)
-		look_again(img, &r, buf, k, off);
-	*done = moved ? 0 : k;
+	*done = moved || went(img, &r, blk) ? 0 : k;
 	return rc;
 }
 

@@ -42,20 +42,14 @@ static void take_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint
 	};
 }
 
-/* Nothing of the op is in the log: what it took is FREE again, and block 0's old place HELD. */
+/* Nothing of the op is in the log: what it took is FREE again; block 0's old place stays HELD. */
 static void untake_all(struct bowimg *img, struct bow_op *op)
 {
 	for (uint32_t i = 0; i < op->n; i++) {
 		const struct bow_entry *e = &op->entries[i];
 
-		if (e->type != BOW_ENTRY_TAKE)
-			continue;
-		if (op->old_live0 && e->source_blk == op->old_live0) {
-			bow_bitmap_clear(img->blocks.taken, e->source_blk, 1);
-			bow_bitmap_set(img->blocks.held, e->source_blk, 1);
-		} else {
+		if (e->type == BOW_ENTRY_TAKE && e->source_blk != op->old_live0)
 			bow_alloc_untake(&img->alloc, e->source_blk, e->count_blk);
-		}
 	}
 	op->n = 0;
 }
@@ -247,8 +241,6 @@ static void settle_core(struct bowimg *img, struct bow_op *op, bool written)
 			img->lifts += run;
 		}
 	}
-	if (op->old_live0 && !written)
-		hide(img, op->old_live0, 1);
 }
 
 /* Around the request: what back_up_around() did. */
