@@ -259,6 +259,38 @@ int bowimg_commit(const char *path, const struct bowimg_end_options *opts,
 int bowimg_verify(const char *path, const struct bowimg_end_options *opts,
 		  struct bowimg_end_report *report, struct bowimg_error *err);
 
+/* ---- rescue ------------------------------------------------------------------------------- */
+
+struct bowimg_rescue_options {
+	bool write;	/* put sector 0 back; else only look and report */
+	unsigned force; /* BOWIMG_FORCE_CHANGED: although it looks like an ordinary image */
+	struct bowimg_events events;
+};
+
+struct bowimg_rescue_report {
+	char uuid[37];	       /* of the checkpoint that was found */
+	uint64_t virtual_size; /* bytes the guest sees */
+	int64_t prepared_at;   /* seconds since the epoch */
+	bool exact;
+	bool note_found;      /* the rest of block 0 is as a checkpoint has it */
+	bool only_rollback;   /* block 0's newest content cannot be found: no commit, no serving */
+	bool written;	      /* sector 0 is in place again */
+	uint64_t segment_off; /* where the newest log segment begins */
+	uint64_t entries, changed_bytes, backup_bytes; /* as in bowimg_status */
+};
+
+/*
+ * Find the open checkpoint of an image whose sector 0 was overwritten or damaged, by scanning the
+ * whole image for its log; check the log and every backup; with `write`, make sector 0 and the note
+ * anew. The image can then be rolled back, served or committed (see only_rollback). Whether a
+ * rollback or commit had been begun is not found out: if so, the same one must follow.
+ * Errors: -EALREADY the superblock is whole, -EUCLEAN/-EBADMSG no log, or a damaged one, or two
+ * that are equally new, -ESTALE the size has changed or it looks like an image whose checkpoint has
+ * ended (unless forced), -EBUSY.
+ */
+int bowimg_rescue(const char *path, const struct bowimg_rescue_options *opts,
+		  struct bowimg_rescue_report *report, struct bowimg_error *err);
+
 /* ---- looking closer ---------------------------------------------------------------------- */
 
 struct bowimg_log_entry {

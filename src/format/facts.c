@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The superblock's facts in a segment header (the rest of it: log_format.c), the UUID in the note. */
+/* The superblock's facts in a segment header (the rest of it: log_format.c), the UUID in the note.
+ */
 #include "format/facts.h"
 
 #include <string.h>
@@ -71,7 +72,8 @@ static void parse_uuid(const char *text, uint8_t uuid[16])
 		}
 }
 
-/* Only the UUID differs from note to note: read one at its place, and see if that gives this note. */
+/* Only the UUID differs from note to note: read one at its place, and see if that gives this note.
+ */
 bool bow_note_uuid(const uint8_t note[BOW_NOTE_BYTES], uint8_t uuid[16])
 {
 	struct bow_super sb = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Between the two halves of rescue: finding the log (rescue_scan.c), rebuilding (rescue.c). */
+/* The parts of rescue: rescue_scan.c finds the log, rescue_live0.c block 0's copy. */
 #ifndef BOW_OPERATIONS_RESCUE_H
 #define BOW_OPERATIONS_RESCUE_H
 
@@ -25,6 +25,13 @@ struct bow_scan {
  */
 int bow_rescue_scan(struct bow_dev *dev, const uint8_t *note_uuid, struct bow_scan *scan,
 		    const struct bowimg_events *events, struct bowimg_error *err);
+
+/*
+ * Complete a superblock made from the newest segment's header: set its live0_blk. *known: that is
+ * where block 0's live copy is; else some place that the log does not use stands in for it.
+ */
+int bow_rescue_live0(struct bow_dev *dev, struct bow_super *sb, bool *known,
+		     struct bowimg_error *err);
 
 /*
  * -EBADMSG if anywhere in the image there is a record, or the beginning of a segment, that comes

@@ -91,24 +91,28 @@ static int by_newest(const struct bow_super *a, const struct bow_super *b)
 	return 0;
 }
 
-/* Where to note one more: a new place, or the place of an older one, or NULL. */
-static struct bow_found *place_for(struct bow_scan *scan, const struct bow_super *sb)
+/* In a new place; when there is none left, in that of the oldest. */
+static void note_found(struct bow_scan *scan, const struct bow_super *sb)
 {
-	struct bow_found *worst = scan->found;
+	uint32_t at = scan->n;
 
-	if (scan->n < FOUND_MAX)
-		return &scan->found[scan->n++];
-	for (uint32_t i = 1; i < scan->n; i++)
-		if (by_newest(&worst->sb, &scan->found[i].sb) < 0)
-			worst = &scan->found[i];
-	return by_newest(sb, &worst->sb) < 0 ? worst : NULL;
+	if (scan->n < FOUND_MAX) {
+		scan->n++;
+	} else {
+		at = 0;
+		for (uint32_t i = 1; i < scan->n; i++)
+			if (by_newest(&scan->found[at].sb, &scan->found[i].sb) < 0)
+				at = i;
+		if (by_newest(sb, &scan->found[at].sb) >= 0)
+			return;
+	}
+	scan->found[at].sb = *sb;
 }
 
 static int look_for_headers(struct looker *l, const uint8_t *buf, size_t n, size_t have,
 			    uint64_t off, struct bowimg_error *err)
 {
 	struct bow_segment_header h;
-	struct bow_found *to;
 	struct bow_super sb;
 
 	(void)have;
@@ -119,11 +123,8 @@ static int look_for_headers(struct looker *l, const uint8_t *buf, size_t n, size
 		l->scan->headers++;
 		if (l->note_uuid && memcmp(l->note_uuid, sb.uuid, sizeof(sb.uuid)))
 			continue;
-		if (h.start_blk != (off + at) / BOW_BLOCK)
-			continue;
-		to = place_for(l->scan, &sb);
-		if (to)
-			to->sb = sb;
+		if (h.start_blk == (off + at) / BOW_BLOCK)
+			note_found(l->scan, &sb);
 	}
 	return 0;
 }

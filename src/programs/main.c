@@ -32,6 +32,7 @@ static const struct command commands[] = {
 	{"verify", bow_cmd_verify, "check that a rollback would work, right now", help_verify},
 	{"log", bow_cmd_log, "list the log's entries, newest first", help_log},
 	{"map", bow_cmd_map, "print the free map as a ddrescue map", help_map},
+	{"rescue", bow_cmd_rescue, "find a checkpoint whose sector 0 was lost", help_rescue},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
