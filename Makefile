@@ -15,6 +15,7 @@
 #	DESTDIR			put before every installed path, for packages
 #	BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR	below PREFIX unless given
 #	ONLY			check-*: only tests whose path contains this
+#	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 60)
 #
 # A change of flags rebuilds everything ($(BUILD)/.build-config remembers them).
 
@@ -70,7 +71,8 @@ endif
 HELP_TXT	:= $(sort $(wildcard src/programs/help/*.txt))
 
 objects		= $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-ALL_SRC		:= $(LIB_SRC) $(FRONT_SRC) $(PROG_SRC) $(TESTLIB_SRC) $(wildcard $(SUITES:%=tests/%/*.c))
+ALL_SRC		:= $(LIB_SRC) $(FRONT_SRC) $(PROG_SRC) $(TESTLIB_SRC) $(wildcard $(SUITES:%=tests/%/*.c)) \
+		   tests/fuzz/libfuzzer/driver.c
 TEST_PROGRAMS	:= $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 suite_programs	= $(filter $(BUILD)/tests/$(1)/%,$(TEST_PROGRAMS))
 only		= $(if $(ONLY),$(foreach t,$(1),$(if $(findstring $(ONLY),$(t)),$(t))),$(1))
@@ -92,7 +94,8 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all tests check $(SUITES:%=check-%) check-bats check-e2e \
-	check-root check-package lint asan bench install uninstall help clean format print-cppflags FORCE
+	check-root check-package check-crash-asan check-mutants coverage lint asan bench \
+	install uninstall help clean format print-cppflags print-test-libs FORCE
 
 all: $(PROGRAM) $(LIBA) $(LIBSO) $(PC)
 
@@ -161,17 +164,32 @@ $(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call objects,$(call suite_h
 endef
 $(foreach suite,$(SUITES),$(eval $(call suite_rule,$(suite))))
 
+$(BUILD)/fuzzer: $(call objects,tests/fuzz/libfuzzer/driver.c $(call suite_helpers,fuzz)) \
+		$(BUILD)/testlib.a $(INTERNAL)
+	$(call quiet,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PROG_LIBS)
+
 tests: $(TEST_PROGRAMS)
 
 # ---- checks: every one ends with "N passed, N failed" ------------------------------------------
 
 RUN_TESTS = $(if $(V),,@)BOWIMG=$(abspath $(PROGRAM)) scripts/run-tests
 
-check: all $(call suite_programs,unit)
-	$(RUN_TESTS) $(call only,$(call suite_programs,unit) $(wildcard tests/cli/*.bats))
+check: all $(call suite_programs,unit) $(call suite_programs,fuzz)
+	$(RUN_TESTS) $(call only,$(call suite_programs,unit) $(call suite_programs,fuzz) \
+		$(wildcard tests/cli/*.bats))
 
-$(SUITES:%=check-%): check-%: all tests
-	$(RUN_TESTS) $(call only,$(call suite_programs,$*))
+# The counts of programs that keep some go to descriptor 9, past the counting of tests.
+$(patsubst %,check-%,$(filter-out fuzz,$(SUITES))): check-%: all tests
+	$(if $(V),,@)exec 9>&1; SUMMARY_FD=9 \
+		BOWIMG=$(abspath $(PROGRAM)) scripts/run-tests $(call only,$(call suite_programs,$*))
+
+# First all that was ever found, then each target for FUZZ_SECONDS with libFuzzer, built by clang.
+FUZZ_CFLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+check-fuzz: all tests
+	$(if $(V),,@)$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang HARDEN= \
+		CFLAGS='$(FUZZ_CFLAGS)' $(BUILD)/fuzz/fuzzer
+	$(if $(V),,@)exec 9>&1; SUMMARY_FD=9 BUILD=$(BUILD) \
+		scripts/run-tests $(call suite_programs,fuzz) scripts/fuzz
 
 check-bats: all
 	$(RUN_TESTS) $(call only,$(wildcard tests/cli/*.bats))
@@ -190,12 +208,26 @@ asan:
 	$(if $(V),,@)$(MAKE) -k --no-print-directory BUILD=$(BUILD)/asan HARDEN= \
 		CFLAGS='-O1 -g $(SANITIZE)' check-unit check-property
 
+# A tenth of the power cuts, or as many as CRASH_STATES says.
+check-crash-asan:
+	$(if $(V),,@)CRASH_STATES=$${CRASH_STATES:-120000} ROT_STEP=$${ROT_STEP:-31} \
+		ASAN_OPTIONS=detect_leaks=1 $(MAKE) -k --no-print-directory BUILD=$(BUILD)/asan \
+		HARDEN= CFLAGS='-O1 -g $(SANITIZE)' check-crash
+
+check-mutants: all tests
+	$(RUN_TESTS) -n check-mutants scripts/check-mutants $(BUILD)
+
+coverage:
+	scripts/coverage $(BUILD)
+
 bench: all
 	BUILD=$(BUILD) scripts/bench
 
-# For the tools that read C without building it.
+# For the tools that read C without building it, or build single files in their own way.
 print-cppflags:
 	@echo '$(ALL_CPPFLAGS)'
+print-test-libs:
+	@echo '$(PROG_LIBS) -lcmocka'
 
 format:
 	clang-format -i $(wildcard include/*.h src/*/*.[ch] tests/*/*.[ch])
@@ -229,7 +261,10 @@ help:
 		'check            unit tests and command-line tests, under two minutes' \
 		'check-unit       the modules, one by one' \
 		'check-property   random operations against a plain array' \
-		'check-crash      power cuts at every write' \
+		'check-crash      power cuts at every write; flipped bits' \
+		'check-crash-asan the same under ASan and UBSan, shorter' \
+		'check-mutants    small wrong changes, each of which a test must find' \
+		'coverage         what the power-cut, property and fault tests reach' \
 		'check-fault      errors at every operation and allocation' \
 		'check-fuzz       hostile bytes in every structure' \
 		'check-bats       the command line' \

@@ -11,7 +11,7 @@ static void id_of(const struct timeline *t, struct crash_id *id)
 	*id = run->id;
 	id->steps = t->depth;
 	for (i = 0; i < t->depth; i++)
-		id->step[i] = run->timeline[i + 1].made_by;
+		id->step[i] = run->timeline[i + 1]->made_by;
 }
 
 void crash_fail(struct timeline *t)
@@ -41,10 +41,9 @@ static void count_state(struct timeline *t)
 
 static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *cut)
 {
-	struct timeline *next = t + 1;
+	struct timeline *next = t->run->timeline[t->depth + 1];
 	uint64_t what = (uint64_t)cut->mode << 56 | (uint64_t)cut->garbage << 55 | cut->arg;
 
-	next->run = t->run;
 	next->depth = t->depth + 1;
 	next->barriers = 0;
 	next->made_by = (struct crash_step){barrier, *cut};
@@ -52,6 +51,7 @@ static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *
 	next->power = true;
 	next->torn = cut->garbage || t->torn;
 	next->explore = true;
+	next->once_more = false;
 	lab_fork(&next->lab, &t->lab, cut, next->path);
 	crash_watch(next);
 	count_state(next);
@@ -65,6 +65,8 @@ static void try_main_line(struct timeline *t, uint32_t barrier, uint64_t seed)
 	struct sim_cut cut;
 	uint32_t n;
 
+	if ((seed >> 20) % t->run->one_in)
+		return;
 	for (n = 0; !t->run->failed &&
 		    sim_cut_choose(&t->lab.disk, n, t->run->per_barrier, seed, true, &cut);
 	     n++)
@@ -84,15 +86,11 @@ static void try_later(struct timeline *t, uint32_t barrier, uint64_t seed)
 		try_cut(t, barrier, &cut);
 }
 
-static void at_barrier(void *ctx)
+void crash_cut_here(struct timeline *t, uint32_t barrier)
 {
-	struct timeline *t = ctx;
 	struct crash_run *run = t->run;
-	uint32_t barrier = t->barriers++;
 	uint64_t seed = rng_mix(t->path, barrier);
 
-	if (run->failed || !t->explore || t->depth == CRASH_DEPTH)
-		return;
 	if (run->only) {
 		const struct crash_step *step = &run->only->step[t->depth];
 
@@ -103,6 +101,15 @@ static void at_barrier(void *ctx)
 	} else {
 		try_later(t, barrier, seed);
 	}
+}
+
+static void at_barrier(void *ctx)
+{
+	struct timeline *t = ctx;
+	uint32_t barrier = t->barriers++;
+
+	if (!t->run->failed && t->explore && t->depth < CRASH_DEPTH)
+		crash_cut_here(t, barrier);
 }
 
 void crash_watch(struct timeline *t)

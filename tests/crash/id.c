@@ -10,6 +10,8 @@ void crash_id_format(const struct crash_id *id, char *text, size_t size)
 	size_t used = (size_t)snprintf(text, size, "%c%" PRIu64, id->kind, id->number);
 	uint32_t i;
 
+	if (id->dropped && used < size)
+		used += (size_t)snprintf(text + used, size - used, "-%" PRIx64, id->dropped);
 	for (i = 0; i < id->steps && used < size; i++) {
 		const struct crash_step *s = &id->step[i];
 
@@ -42,11 +44,13 @@ bool crash_id_parse(const char *text, struct crash_id *id)
 
 	memset(id, 0, sizeof(*id));
 	id->kind = *text;
-	if (id->kind != 'r' && id->kind != 'x')
+	if (!id->kind || !strchr(CRASH_KINDS, id->kind))
 		return false;
 	id->number = strtoull(text + 1, &end, 10);
 	if (end == text + 1)
 		return false;
+	if (*end == '-')
+		id->dropped = strtoull(end + 1, &end, 16);
 	text = end;
 	while (*text == '/' && id->steps < CRASH_DEPTH) {
 		text++;

@@ -3,6 +3,7 @@
 #include "crash.h"
 
 #define BIT(state) (1u << (state))
+#define LOOK_PERCENT 35u
 
 /* States that a crash may leave, by what had been begun. */
 static const unsigned legal[] = {
@@ -20,6 +21,16 @@ static const unsigned legal[] = {
 		      BIT(BOWIMG_STATE_INTERRUPTED),
 };
 
+/* The end of the checkpoint before may have been in the cache only when prepare was cut. */
+static unsigned legal_now(const struct lab *lab)
+{
+	unsigned states = legal[lab->intent];
+
+	if (lab->intent == LAB_PREPARE && lab->before == LAB_COMMIT)
+		states |= BIT(BOWIMG_STATE_COMMITTING);
+	return states;
+}
+
 int crash_state(struct timeline *t, enum bowimg_state *state)
 {
 	static const char *const doing[] = {"prepare", "serving", "rollback", "commit",
@@ -30,14 +41,17 @@ int crash_state(struct timeline *t, enum bowimg_state *state)
 	if (rc)
 		return rc;
 	*state = st.state;
-	if (!(legal[t->lab.intent] & BIT(st.state)))
+	t->next = strstr(st.next, "'bowimg commit'") ? LAB_END_COMMIT : LAB_END_ROLLBACK;
+	if (!(legal_now(&t->lab) & BIT(st.state)))
 		return lab_bad(&t->lab, "a crash in %s left the state %s", doing[t->lab.intent],
 			       bowimg_state_name(st.state));
 	/* Of a killed prepare the cache may show more than the storage has. */
 	if (st.state == BOWIMG_STATE_CHECKPOINT && t->lab.intent != LAB_AGAIN &&
 	    (t->lab.intent != LAB_PREPARE || t->power)) {
 		t->lab.intent = LAB_SERVE;
-		t->lab.order.on = t->lab.p.durability == BOWIMG_DURABILITY_POWER;
+		t->lab.order.on = false;
+		if (t->lab.p.durability == BOWIMG_DURABILITY_POWER)
+			order_resume(&t->lab.order);
 		t->lab.order.block_0_may_move = false;
 	}
 	return LAB_OK;
@@ -70,7 +84,9 @@ int crash_attach(struct timeline *t)
 
 static int end(struct timeline *t, bool commit)
 {
-	int rc = lab_end(&t->lab, commit, false);
+	/* The end before this checkpoint, come back, is finished as it was begun. */
+	bool wipe = commit && t->lab.intent != LAB_PREPARE && rng_chance(&t->lab.rng, 40);
+	int rc = lab_end(&t->lab, wipe ? LAB_END_WIPE : commit ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 	bool committed = t->lab.intent == LAB_COMMIT;
 
 	if (!rc)
@@ -141,7 +157,7 @@ static int at_none(struct timeline *t)
 static int undo_prepare(struct timeline *t)
 {
 	struct bowimg_status st;
-	int rc = lab_end(&t->lab, false, false);
+	int rc = lab_end(&t->lab, t->next);
 
 	if (!rc)
 		rc = lab_status(&t->lab, &st);
@@ -158,6 +174,11 @@ static int follow_once(struct timeline *t)
 	enum bowimg_state state;
 	int rc = crash_state(t, &state);
 
+	/* Whatever only looks must work in every state, and agree with what is done next. */
+	if (!rc && rng_chance(&t->lab.rng, LOOK_PERCENT)) {
+		rc = lab_look(&t->lab, state);
+		t->run->counts.looks++;
+	}
 	if (rc)
 		return rc;
 	switch (state) {
@@ -176,7 +197,7 @@ static int follow_once(struct timeline *t)
 	}
 }
 
-int crash_follow(struct timeline *t)
+static int follow(struct timeline *t)
 {
 	struct lab *lab = &t->lab;
 	uint32_t tries = 0;
@@ -185,9 +206,41 @@ int crash_follow(struct timeline *t)
 	do {
 		if (tries++ < 3 && rng_chance(&lab->rng, 12))
 			lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 30);
+		lab->disk.die_at_sector_0 = tries < 3 && rng_chance(&lab->rng, 6);
 		rc = follow_once(t);
 		if (rc == LAB_DEAD)
 			crash_kill(t, false);
 	} while (rc == LAB_DEAD);
+	lab->disk.die_at = 0;
+	lab->disk.die_at_sector_0 = false;
 	return rc;
+}
+
+/* Another checkpoint on what the end left, which may be in the cache only. */
+static int next_checkpoint(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	int rc;
+
+	t->once_more = true;
+	t->torn = false;
+	lab_kill(lab);
+	crash_next_params(lab);
+	rc = lab_prepare(lab);
+	return rc ? rc : crash_follow(t);
+}
+
+int crash_follow(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	int rc = follow(t);
+
+	/* An end that was undone by hand, or a prepare: there is no image to go on with. */
+	if (rc || t->once_more || t->depth == 0 ||
+	    (lab->intent != LAB_ROLLBACK && lab->intent != LAB_COMMIT))
+		return rc;
+	if (!rng_chance(&lab->rng, lab->disk.pending_count > 0 ? 60 : 4))
+		return LAB_OK;
+	rc = next_checkpoint(t);
+	return rc == LAB_REFUSED ? LAB_OK : rc;
 }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Random scenarios: one seed decides the image, the options, the requests, the kills and the end.
+/*
+ * Random scenarios: one seed decides the image, the options, the requests, the kills and the end.
+ *
+ * Big ones have an image of 64 MiB, most of it zeros: there the log's segments have many blocks,
+ * and requests are followed by what is prepared ahead. A state costs a thousand times more there.
  */
 #include "crash.h"
 
@@ -16,7 +20,7 @@ static void choose_free_map(struct lab_params *p, struct rng *r)
 		p->is_free[b] = !rng_chance(r, used_percent);
 }
 
-static void choose_params(struct lab_params *p, struct rng *r)
+void crash_params(struct lab_params *p, struct rng *r)
 {
 	static const uint32_t odd[] = {0, 0, 0, 512, 1000, 3584};
 	static const uint32_t tail_limits[] = {0, 0, 3, 17, 40};
@@ -37,17 +41,40 @@ static void choose_params(struct lab_params *p, struct rng *r)
 	if (p->can_grow && rng_chance(r, 30))
 		p->host_limit = p->size + tail_limits[rng_below(r, 5)] * SIM_BLOCK;
 	p->has_mtime = p->can_grow && rng_chance(r, 25);
-	if (rng_chance(r, 6))
+	if (rng_chance(r, 10))
 		p->durability = BOWIMG_DURABILITY_PROCESS;
 	choose_free_map(p, r);
 }
 
-/* Between two checkpoints: the same image, a fresh UUID, and what may be free now. */
-static void next_params(struct lab *lab)
+#define BIG_BLOCKS 16384u
+
+static void big_params(struct lab_params *p, struct rng *r)
+{
+	uint32_t b, run, blocks = BIG_BLOCKS + rng_below(r, LAB_MAX_BLOCKS - BIG_BLOCKS);
+	bool is_free = false;
+
+	crash_params(p, r);
+	p->size = (uint64_t)blocks * SIM_BLOCK;
+	p->host_limit = 0;
+	p->sparse = true;
+	p->durability = BOWIMG_DURABILITY_POWER;
+	/* Long runs of both kinds, as on a real disk. */
+	for (b = 1; b < blocks; is_free = !is_free)
+		for (run = rng_between(r, 1, is_free ? 600 : 200); run > 0 && b < blocks; run--)
+			p->is_free[b++] = is_free;
+}
+
+void crash_next_params(struct lab *lab)
 {
 	const uint8_t *bytes = lab->disk.cache;
 	uint32_t b, whole = (uint32_t)(lab->p.size / SIM_BLOCK);
 
+	/*
+	 * What an end on a device left to be zeroed last counts as used from now on: then that end
+	 * must not come back. So enough time has passed for it to be written.
+	 */
+	if (!lab->p.can_grow)
+		sim_write_back(&lab->disk);
 	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), rng_next(&lab->rng));
 	for (b = 1; b < whole; b++)
 		if (lab->p.exact)
@@ -83,21 +110,50 @@ static int revive(struct timeline *t)
 	return rc;
 }
 
+/* The next process may do without barriers, or no longer. What was without is durable then. */
+static int next_process(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	int rc;
+
+	if (lab->p.durability == BOWIMG_DURABILITY_PROCESS && rng_chance(&lab->rng, 40))
+		lab->p.durability = BOWIMG_DURABILITY_POWER;
+	rc = lab_attach(lab);
+	if (!rc && !t->explore && lab->p.durability == BOWIMG_DURABILITY_POWER) {
+		order_resume(&lab->order);
+		t->explore = true;
+	}
+	return rc;
+}
+
+static int reattach(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	int rc = lab_detach(lab);
+
+	if (!rc && rng_chance(&lab->rng, 30))
+		rc = lab_look(lab, BOWIMG_STATE_CHECKPOINT);
+	if (!rc)
+		rc = next_process(t);
+	return rc ? rc : lab_read_all(lab);
+}
+
 static int serve_step(struct timeline *t)
 {
 	struct lab *lab = &t->lab;
 	struct lab_request req;
 	int rc;
 
+	if (!crash_next_request(t))
+		return LAB_OK;
 	maybe_die(t, 4, 20);
 	if (rng_chance(&lab->rng, 6)) {
-		rc = lab_detach(lab);
-		if (!rc)
-			rc = lab_attach(lab);
-		if (!rc)
-			rc = lab_read_all(lab);
+		rc = reattach(t);
 	} else {
-		lab_choose(lab, rng_chance(&lab->rng, 85) ? 4 : 16, &req);
+		if (lab->p.sparse)
+			lab_choose_near(lab, &req);
+		else
+			lab_choose(lab, rng_chance(&lab->rng, 85) ? 4 : 16, &req);
 		rc = lab_request(lab, &req);
 	}
 	if (rc == LAB_REFUSED)
@@ -120,10 +176,11 @@ static int serve(struct timeline *t, uint32_t steps)
 static int finish(struct timeline *t)
 {
 	struct lab *lab = &t->lab;
-	uint32_t n = rng_below(&lab->rng, 100);
-	bool again = n >= 90;
+	uint32_t n;
 	int rc = LAB_OK;
 
+	lab->rng.state = rng_mix(t->path, 0xe4d + t->run->requests);
+	n = rng_below(&lab->rng, 100);
 	if (rng_chance(&lab->rng, 70))
 		rc = lab_detach(lab);
 	if (rc == LAB_DEAD || lab->engine)
@@ -132,7 +189,13 @@ static int finish(struct timeline *t)
 		return rc;
 	lab->disk.die_at = 0;
 	maybe_die(t, 30, 40);
-	rc = lab_end(lab, !again && n >= 45, again);
+	lab->disk.die_at_sector_0 = rng_chance(&lab->rng, 10);
+	t->run->counts.process += lab->p.durability == BOWIMG_DURABILITY_PROCESS;
+	t->run->counts.wiped += n >= 70 && n < 90;
+	rc = lab_end(lab, n >= 90   ? LAB_END_AGAIN
+			  : n >= 70 ? LAB_END_WIPE
+			  : n >= 45 ? LAB_END_COMMIT
+				    : LAB_END_ROLLBACK);
 	if (rc == LAB_DEAD)
 		crash_kill(t, power_fails(t));
 	return rc == LAB_BAD ? rc : crash_follow(t);
@@ -158,7 +221,7 @@ static int one_checkpoint(struct timeline *t)
 	return rc ? rc : finish(t);
 }
 
-int crash_random_scenario(struct timeline *t, uint64_t number)
+int crash_random_scenario(struct timeline *t, uint64_t number, bool big)
 {
 	static const uint32_t per_barrier[] = {8, 8, 12, 16, 24, 128};
 	struct rng r = {rng_mix(number, 0x5ce4)};
@@ -166,13 +229,17 @@ int crash_random_scenario(struct timeline *t, uint64_t number)
 	struct lab_params p;
 	int rc = LAB_OK;
 
-	choose_params(&p, &r);
-	t->run->per_barrier = per_barrier[rng_below(&r, 6)];
+	if (big)
+		big_params(&p, &r);
+	else
+		crash_params(&p, &r);
+	t->run->per_barrier = big ? 2 : per_barrier[rng_below(&r, 6)];
+	t->run->one_in = big ? 5 : 1;
 	t->explore = p.durability == BOWIMG_DURABILITY_POWER;
 	lab_make_image(&t->lab, &p, number);
 	crash_watch(t);
 	while (rc == LAB_OK && rounds-- > 0) {
-		next_params(&t->lab);
+		crash_next_params(&t->lab);
 		rc = one_checkpoint(t);
 	}
 	return rc;

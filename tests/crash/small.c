@@ -35,7 +35,9 @@ enum small_op {
 	OP_COUNT
 };
 
-enum { VARIANTS = 4, ENDS = 2 };
+enum { VARIANTS = 4, ENDS = 3 };
+
+static const enum lab_end ends[ENDS] = {LAB_END_ROLLBACK, LAB_END_COMMIT, LAB_END_WIPE};
 
 uint64_t crash_small_count(uint32_t length)
 {
@@ -157,12 +159,13 @@ static int begin(struct timeline *t)
 }
 
 /* By detach, since a kill is an operation of its own. */
-static int end(struct timeline *t, bool commit)
+static int end(struct timeline *t, enum lab_end how)
 {
+	bool commit = how >= LAB_END_COMMIT;
 	int rc = lab_detach(&t->lab);
 
 	if (!rc)
-		rc = lab_end(&t->lab, commit, false);
+		rc = lab_end(&t->lab, how);
 	if (!rc)
 		rc = lab_check_ended(&t->lab, commit, false);
 	if (!rc)
@@ -183,7 +186,7 @@ static int do_op(struct timeline *t, enum small_op op)
 		return crash_attach(t);
 	case OP_ROLLBACK_PREPARE:
 	case OP_COMMIT_PREPARE:
-		rc = end(t, op == OP_COMMIT_PREPARE);
+		rc = end(t, op == OP_COMMIT_PREPARE ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 		return rc ? rc : begin(t);
 	default:
 		return guest_op(&t->lab, op);
@@ -193,20 +196,22 @@ static int do_op(struct timeline *t, enum small_op op)
 int crash_small_scenario(struct timeline *t, uint64_t number)
 {
 	uint32_t variant = (uint32_t)(number % VARIANTS);
-	bool commit = number / VARIANTS % ENDS;
+	enum lab_end how = ends[number / VARIANTS % ENDS];
 	uint64_t ops = number / VARIANTS / ENDS + 1; /* bijective digits: no leading zeros lost */
 	struct lab_params p;
 	int rc;
 
 	small_params(&p, variant);
-	t->run->per_barrier = 64;
+	t->run->per_barrier = number < crash_small_count(2) ? 12 : 5;
 	t->explore = true;
 	lab_make_image(&t->lab, &p, variant);
 	crash_watch(t);
 	for (rc = begin(t); rc == LAB_OK && ops > 0; ops = (ops - 1) / OP_COUNT) {
+		if (!crash_next_request(t))
+			continue;
 		rc = do_op(t, (enum small_op)((ops - 1) % OP_COUNT));
 		if (rc == LAB_OK)
 			rc = lab_read_all(&t->lab);
 	}
-	return rc ? rc : end(t, commit);
+	return rc ? rc : end(t, how);
 }

@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The power-cut simulation as a program. Environment:
- *   CRASH_STATES=N   crash states to try in all (default 60000)
- *   CRASH_SEED=N     number of the first random scenario (default 1)
- *   CRASH_LENGTH=N   short sequences up to this length, 1 to 3 (default 2)
- *   CRASH_ID=...     rerun one state, as a failure printed it
- *   CRASH_TRACE=1    print every guest and device operation on the way to it
+ *   CRASH_STATES=N    crash states to try in all (default 60000; 1200000 where CI=true)
+ *   CRASH_SEED=N      number of the first random scenario (default 1)
+ *   CRASH_ID=...      rerun one state, as a failure printed it
+ *   CRASH_TRACE=1     print every guest and device operation on the way to it
+ *   CRASH_FIRST=1     the first failure ends the run
+ *   SUMMARY_FD=N      write the counts to this descriptor as well
+ *   JOBS=N            processes (default: as many as there are processors)
  */
-#include "crash.h"
+#include "crew.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
-#define MAX_FAILURES 10
+#define SEQUENCE_STATES 210u   /* that one short sequence gives, roughly */
+#define SEQUENCE3_STATES 160u  /* one of three operations, which is cut more sparingly */
+#define BIG_STATES_EVERY 2000u /* of so many states one is on a large image */
 
 static uint64_t env_number(const char *name, uint64_t otherwise)
 {
@@ -30,91 +35,116 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* One scenario with everything explored on the way. True if nothing was wrong. */
-static bool run_scenario(struct crash_run *run, char kind, uint64_t number)
+static void print_counts(FILE *f, const struct crash_counts *c, double took)
 {
-	struct timeline *t = &run->timeline[0];
-	int rc;
-
-	run->id = (struct crash_id){.kind = kind, .number = number};
-	run->failed = false;
-	t->run = run;
-	t->depth = t->barriers = 0;
-	t->path = rng_mix(number, (uint64_t)kind);
-	t->power = t->torn = false;
-	run->counts.scenarios++;
-	rc = kind == 'x' ? crash_small_scenario(t, number) : crash_random_scenario(t, number);
-	if (rc == LAB_DEAD)
-		rc = lab_bad(&t->lab, "a dead disk was not revived");
-	if (rc == LAB_BAD)
-		crash_fail(t);
-	run->counts.refused += rc == LAB_REFUSED;
-	lab_kill(&t->lab);
-	return !run->failed;
+	fprintf(f, "# %" PRIu64 " crash states in %.1f s, %.0f a second\n", c->states, took,
+		(double)c->states / took);
+	fprintf(f,
+		"# of short sequences %" PRIu64 " (%" PRIu64 " scenarios), random %" PRIu64
+		" (%" PRIu64 "), on 64 MiB %" PRIu64 " (%" PRIu64 "), several threads %" PRIu64
+		" (%" PRIu64 ")\n",
+		c->by_kind[0], c->scenarios[0], c->by_kind[1], c->scenarios[1], c->by_kind[2],
+		c->scenarios[2], c->by_kind[3], c->scenarios[3]);
+	fprintf(f,
+		"# while preparing %" PRIu64 ", serving %" PRIu64 ", rolling back %" PRIu64
+		", committing %" PRIu64 ", rolling back again %" PRIu64 "\n",
+		c->by_intent[LAB_PREPARE], c->by_intent[LAB_SERVE], c->by_intent[LAB_ROLLBACK],
+		c->by_intent[LAB_COMMIT], c->by_intent[LAB_AGAIN]);
+	fprintf(f,
+		"# second cuts %" PRIu64 ", third %" PRIu64 ", with garbage %" PRIu64
+		"; processes killed %" PRIu64 ", looked at without a change %" PRIu64 "\n",
+		c->second, c->third, c->torn, c->kills, c->looks);
+	fprintf(f,
+		"# ended by rollback %" PRIu64 ", by commit %" PRIu64
+		"; scenarios with a wipe %" PRIu64 ", without barriers %" PRIu64
+		", refused for space %" PRIu64 "\n",
+		c->ended[0], c->ended[1], c->wiped, c->process, c->refused);
 }
 
-/* Scenarios first, first + step, ... until the states are used up or `end` is reached. */
-static uint32_t run_many(struct crash_run *run, char kind, uint64_t first, uint64_t step,
-			 uint64_t end, uint64_t states)
+/* One test of the plan: a course, and whether it found anything. */
+static bool run_course(const struct crash_crew *crew, uint32_t number,
+		       const struct crash_course *course, const char *what,
+		       struct crash_counts *counts)
 {
-	uint64_t stop = run->counts.states + states, n;
-	uint32_t failures = 0;
+	uint64_t before = counts->failures;
+	int rc = 0;
 
-	for (n = first; n < end && run->counts.states < stop && failures < MAX_FAILURES; n += step)
-		if (!run_scenario(run, kind, n)) {
-			failures++;
-			printf("# %s\n", run->failure);
-			fflush(stdout);
-		}
-	return failures;
-}
-
-static void print_counts(const struct crash_counts *c, double took)
-{
-	printf("# %" PRIu64 " scenarios (%" PRIu64 " refused for space), %" PRIu64
-	       " crash states in %.1f s, %.0f a second\n",
-	       c->scenarios, c->refused, c->states, took, (double)c->states / took);
-	printf("# while preparing %" PRIu64 ", serving %" PRIu64 ", rolling back %" PRIu64
-	       ", committing %" PRIu64 ", rolling back again %" PRIu64 "\n",
-	       c->by_intent[LAB_PREPARE], c->by_intent[LAB_SERVE], c->by_intent[LAB_ROLLBACK],
-	       c->by_intent[LAB_COMMIT], c->by_intent[LAB_AGAIN]);
-	printf("# second cuts %" PRIu64 ", third %" PRIu64 ", with garbage %" PRIu64
-	       ", processes killed %" PRIu64 "\n",
-	       c->second, c->third, c->torn, c->kills);
-	printf("# ended by rollback %" PRIu64 ", by commit %" PRIu64 "\n", c->ended[0],
-	       c->ended[1]);
-}
-
-static int report(uint32_t number, uint32_t failures, const char *what)
-{
-	printf("%sok %u - %s\n", failures ? "not " : "", number, what);
+	if (!crew->first_only || !counts->failures)
+		rc = crash_crew_run(crew, course, counts);
+	printf("%sok %u - %s\n", rc || counts->failures > before ? "not " : "", number, what);
 	fflush(stdout);
-	return failures != 0;
+	return !rc && counts->failures == before;
 }
 
-static int run_all(struct crash_run *run)
+/* Every step-th of the sequences, so that those which fit are spread over all of them. */
+static struct crash_course sequences(uint64_t from, uint64_t end, uint64_t states, uint64_t each,
+				     uint64_t seed)
 {
-	uint64_t states = env_number("CRASH_STATES", 60000), seed = env_number("CRASH_SEED", 1);
-	uint32_t length = (uint32_t)env_number("CRASH_LENGTH", 2);
-	uint64_t small = crash_small_count(length < 1 ? 1 : length > 3 ? 3 : length);
-	uint64_t share = states / 3, step = 1;
+	struct crash_course course = {'x', from, 1, end, states * 4};
+
+	while ((end - from) / course.step * each > states)
+		course.step++;
+	course.first += seed % course.step;
+	return course;
+}
+
+static void print_course(const struct crash_course *c, const char *what, uint64_t of)
+{
+	printf("# %" PRIu64 " of %" PRIu64 " sequences of %s\n",
+	       (c->end - c->first + c->step - 1) / c->step, of, what);
+}
+
+static bool run_courses(const struct crash_crew *crew, uint64_t states, uint64_t seed,
+			struct crash_counts *counts)
+{
+	uint64_t upto2 = crash_small_count(2), upto3 = crash_small_count(3);
+	struct crash_course x2 = sequences(0, upto2, states / 3, SEQUENCE_STATES, seed);
+	struct crash_course x3 = sequences(upto2, upto3, states / 6, SEQUENCE3_STATES, seed);
+	struct crash_course random = {'r', seed, 1, UINT64_MAX, states / 3};
+	struct crash_course big = {'b', seed, 1, UINT64_MAX, states / BIG_STATES_EVERY + 1};
+	struct crash_course threads = {'t', seed, 1, UINT64_MAX, states / 6};
+	bool good;
+
+	print_course(&x2, "one or two operations", upto2);
+	print_course(&x3, "three operations", upto3 - upto2);
+	good = run_course(crew, 1, &x2,
+			  "every cut of the short sequences leaves a disk that recovers", counts);
+	good &= run_course(crew, 2, &random,
+			   "every cut of the random scenarios leaves a disk that recovers", counts);
+	good &= run_course(crew, 3, &threads,
+			   "a disk frozen under several threads and cut recovers", counts);
+	good &= run_course(crew, 4, &big, "a cut on a large image leaves a disk that recovers",
+			   counts);
+	good &= run_course(crew, 5, &x3, "every cut of the longer sequences, too", counts);
+	return good;
+}
+
+static int run_all(const struct crash_crew *crew)
+{
+	const char *ci = getenv("CI");
+	bool in_ci = ci && strcmp(ci, "true") == 0;
+	uint64_t states = env_number("CRASH_STATES", in_ci ? 1200000 : 60000);
+	uint64_t seed = env_number("CRASH_SEED", 1);
+	struct crash_counts counts = {0};
 	double start = seconds();
-	int bad;
+	bool good;
+	FILE *f;
 
-	printf("1..2\n# CRASH_SEED=%" PRIu64 " CRASH_STATES=%" PRIu64 "\n", seed, states);
-	/* A sequence gives some hundreds of states: spread those that fit over all of them. */
-	while (small / step * 300 > share)
-		step++;
-	bad = report(1, run_many(run, 'x', seed % step, step, small, share),
-		     "every cut of the short sequences leaves a disk that recovers");
-	bad |= report(2, run_many(run, 'r', seed, 1, UINT64_MAX, states - run->counts.states),
-		      "every cut of the random scenarios leaves a disk that recovers");
-	print_counts(&run->counts, seconds() - start);
-	return bad;
+	printf("1..5\n# CRASH_SEED=%" PRIu64 " CRASH_STATES=%" PRIu64 " JOBS=%u\n", seed, states,
+	       crew->jobs);
+	good = run_courses(crew, states, seed, &counts);
+	print_counts(stdout, &counts, seconds() - start);
+	f = crash_summary();
+	if (f) {
+		print_counts(f, &counts, seconds() - start);
+		fclose(f);
+	}
+	return !good;
 }
 
-static int run_one(struct crash_run *run, const char *text)
+static int run_one(const struct crash_crew *crew, const char *text)
 {
+	struct crash_run *run;
 	struct crash_id id;
 	bool good;
 
@@ -122,32 +152,30 @@ static int run_one(struct crash_run *run, const char *text)
 		fprintf(stderr, "CRASH_ID=%s: not the name of a crash state\n", text);
 		return 2;
 	}
+	run = crash_run_new(crash_kind_blocks(id.kind), crew->trace);
+	if (!run) {
+		fprintf(stderr, "out of memory\n");
+		return 2;
+	}
 	run->only = &id;
 	printf("1..1\n");
-	good = run_scenario(run, id.kind, id.number);
-	if (!good)
-		printf("# %s\n", run->failure);
-	return report(1, !good, text);
+	good = crash_run_scenario(run, &id);
+	printf("%s%s%sok 1 - %s\n", good ? "" : "# ", good ? "" : run->failure,
+	       good ? "" : "\nnot ", text);
+	crash_run_free(run);
+	return !good;
 }
 
 int main(void)
 {
-	static struct crash_run run;
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	struct crash_crew crew = {
+		.jobs = (uint32_t)env_number("JOBS", processors > 0 ? (uint64_t)processors : 1),
+		.first_only = env_number("CRASH_FIRST", 0),
+		.trace = env_number("CRASH_TRACE", 0) ? stdout : NULL,
+	};
 	const char *id = getenv("CRASH_ID");
-	uint32_t i;
-	int rc;
 
 	lab_keep_memory();
-	for (i = 0; i <= CRASH_DEPTH; i++) {
-		if (lab_init(&run.timeline[i].lab)) {
-			fprintf(stderr, "out of memory\n");
-			return 2;
-		}
-		if (env_number("CRASH_TRACE", 0))
-			run.timeline[i].lab.trace = stdout;
-	}
-	rc = id && *id ? run_one(&run, id) : run_all(&run);
-	for (i = 0; i <= CRASH_DEPTH; i++)
-		lab_release(&run.timeline[i].lab);
-	return rc;
+	return id && *id ? run_one(&crew, id) : run_all(&crew);
 }

@@ -136,7 +136,7 @@ int phase_act(struct lab *lab, enum fault_phase phase)
 		return rc ? rc : lab_detach(lab);
 	case PHASE_ROLLBACK:
 	case PHASE_COMMIT:
-		return lab_end(lab, phase == PHASE_COMMIT, false);
+		return lab_end(lab, phase == PHASE_COMMIT ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 	case PHASE_VERIFY:
 		return lab_verify(lab);
 	default:
@@ -147,7 +147,7 @@ int phase_act(struct lab *lab, enum fault_phase phase)
 static int end(struct lab *lab, bool commit)
 {
 	static const struct sim_cut nothing_kept = {'p', 0, false};
-	int rc = lab_end(lab, commit, false);
+	int rc = lab_end(lab, commit ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 
 	if (rc)
 		return rc;
@@ -197,11 +197,11 @@ int phase_recover(struct lab *lab, enum fault_phase phase, bool attach)
 			return lab_check_ended(lab, phase == PHASE_COMMIT, false);
 		return lab_bad(lab, "a fault ended the checkpoint");
 	case BOWIMG_STATE_INTERRUPTED:
-		rc = lab_end(lab, false, false);
+		rc = lab_end(lab, LAB_END_ROLLBACK);
 		return rc ? rc : lab_check_used(lab);
 	case BOWIMG_STATE_FINISHING:
 		if (phase == PHASE_PREPARE) {
-			rc = lab_end(lab, false, false);
+			rc = lab_end(lab, LAB_END_ROLLBACK);
 			return rc ? rc : lab_check_used(lab);
 		}
 		/* fall through */

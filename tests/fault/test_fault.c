@@ -168,7 +168,7 @@ int main(void)
 	uint32_t failures;
 
 	lab_keep_memory();
-	if (lab_init(&lab)) {
+	if (lab_init(&lab, LAB_SMALL_BLOCKS)) {
 		fprintf(stderr, "out of memory\n");
 		return 2;
 	}

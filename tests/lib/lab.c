@@ -31,12 +31,13 @@ void lab_keep_memory(void)
 	mallopt(M_TOP_PAD, 64 << 20);
 }
 
-int lab_init(struct lab *lab)
+int lab_init(struct lab *lab, uint32_t max_blocks)
 {
-	uint64_t max_size = (uint64_t)LAB_MAX_BLOCKS * SIM_BLOCK;
+	uint64_t max_size = (uint64_t)max_blocks * SIM_BLOCK;
+	uint64_t tail = max_blocks <= LAB_SMALL_BLOCKS ? 2 * max_blocks : LAB_TAIL_BLOCKS;
 
 	memset(lab, 0, sizeof(*lab));
-	if (sim_init(&lab->disk, LAB_CAPACITY))
+	if (sim_init(&lab->disk, max_size + tail * SIM_BLOCK))
 		return -1;
 	if (oracle_init(&lab->oracle, max_size)) {
 		sim_release(&lab->disk);
@@ -63,13 +64,15 @@ static void make_block(struct lab *lab, uint32_t b)
 {
 	uint64_t off = (uint64_t)b * SIM_BLOCK;
 	uint64_t bytes = bow_min(SIM_BLOCK, lab->p.size - off);
-	bool zeros = lab->p.is_free[b] ? lab->p.exact || rng_chance(&lab->rng, 50)
-				       : b > 0 && rng_chance(&lab->rng, 15);
+	bool zeros = lab->p.is_free[b] ? lab->p.exact || lab->p.sparse || rng_chance(&lab->rng, 50)
+				       : b > 0 && (lab->p.blank ||
+						   rng_chance(&lab->rng, lab->p.sparse ? 97 : 15));
 
+	if (zeros)
+		return;
 	memset(lab->buf, 0, SIM_BLOCK);
-	if (!zeros)
-		rng_fill(lab->buf, bytes, lab->next_token++);
-	if (!zeros && b > 0 && rng_chance(&lab->rng, 15))
+	rng_fill(lab->buf, bytes, lab->next_token++);
+	if (b > 0 && rng_chance(&lab->rng, 15))
 		memset(lab->buf + SIM_SECTOR, 0, SIM_SECTOR * 3);
 	sim_load(&lab->disk, off, lab->buf, bytes);
 }
@@ -83,7 +86,8 @@ void lab_make_image(struct lab *lab, const struct lab_params *p, uint64_t seed)
 	lab->rng.state = rng_mix(seed, 0x1ab);
 	lab->next_token = rng_mix(seed, 0x70ce4);
 	lab->why[0] = '\0';
-	lab->intent = LAB_PREPARE;
+	lab->intent = lab->before = LAB_PREPARE;
+	lab->stream_off = 0;
 	sim_format(&lab->disk, p->size, p->sector_size, p->can_grow);
 	if (p->can_grow && p->host_limit)
 		lab->disk.host_limit = p->host_limit;
@@ -94,13 +98,22 @@ void lab_make_image(struct lab *lab, const struct lab_params *p, uint64_t seed)
 	set_hooks(lab);
 }
 
+static void copy_params(struct lab_params *dst, const struct lab_params *src)
+{
+	size_t blocks = bow_div_up(src->size, SIM_BLOCK);
+
+	memcpy(dst, src, offsetof(struct lab_params, is_free) + blocks * sizeof(src->is_free[0]));
+}
+
 void lab_fork(struct lab *dst, const struct lab *src, const struct sim_cut *cut, uint64_t seed)
 {
 	lab_kill(dst);
-	dst->p = src->p;
+	copy_params(&dst->p, &src->p);
+	dst->unbroken = false;
 	dst->rng.state = seed;
 	dst->next_token = rng_mix(src->next_token, seed);
 	dst->intent = src->intent;
+	dst->before = src->before;
 	dst->why[0] = '\0';
 	dst->disk.trace = dst->trace;
 	sim_power_cut(&dst->disk, &src->disk, cut);
@@ -108,9 +121,7 @@ void lab_fork(struct lab *dst, const struct lab *src, const struct sim_cut *cut,
 	dst->disk.hooks = (struct sim_hooks){0};
 	set_hooks(dst);
 	oracle_copy(&dst->oracle, &src->oracle);
-	dst->order = src->order;
-	dst->order.disk = &dst->disk;
-	dst->order.oracle = &dst->oracle;
+	order_copy(&dst->order, &src->order, &dst->disk, &dst->oracle);
 }
 
 int lab_bad(struct lab *lab, const char *fmt, ...)

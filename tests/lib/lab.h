@@ -12,8 +12,9 @@
 #include "rng.h"
 #include "sim_dev.h"
 
-#define LAB_MAX_BLOCKS 320u /* of an image; the disk has room for a tail beyond */
-#define LAB_CAPACITY (LAB_MAX_BLOCKS * 3 * SIM_BLOCK)
+#define LAB_SMALL_BLOCKS 320u  /* of most images; the disk has room for a tail beyond */
+#define LAB_MAX_BLOCKS 16640u  /* of the largest: 65 MiB */
+#define LAB_TAIL_BLOCKS 10240u /* the tail's room behind an image larger than the usual */
 
 /* Blocks of the plan of an end, which has no place but free blocks on a device (rule 11). */
 #define LAB_DEVICE_WINDOW 4u
@@ -29,6 +30,9 @@ enum lab_result {
 /* What was begun last; it decides which states a crash may leave. */
 enum lab_intent { LAB_PREPARE, LAB_SERVE, LAB_ROLLBACK, LAB_COMMIT, LAB_AGAIN };
 
+/* The ways to end a checkpoint. */
+enum lab_end { LAB_END_ROLLBACK, LAB_END_AGAIN, LAB_END_COMMIT, LAB_END_WIPE };
+
 struct lab_params {
 	uint64_t size;
 	uint64_t host_limit; /* no growth past this; 0: the disk's capacity */
@@ -37,8 +41,10 @@ struct lab_params {
 	enum bowimg_store store;
 	enum bowimg_on_full on_full;
 	enum bowimg_durability durability;
+	bool sparse; /* of the used blocks most are zeros, so that a large image costs little */
+	bool blank;  /* all of them are, but block 0 */
 	uint8_t uuid[16];
-	bool is_free[LAB_MAX_BLOCKS];
+	bool is_free[LAB_MAX_BLOCKS]; /* last: copied as far as the image reaches */
 };
 
 struct lab {
@@ -48,6 +54,9 @@ struct lab {
 	struct order order;
 	bowimg *engine; /* NULL: nobody serves the disk */
 	enum lab_intent intent;
+	enum lab_intent before; /* what ended the checkpoint before this one; PREPARE: none did */
+	uint64_t stream_off;	/* where the next request of a sequential writer begins */
+	bool unbroken;		/* nothing was killed or cut since the checkpoint was opened */
 	struct rng rng;
 	uint64_t next_token;  /* contents are numbered: none is used twice */
 	uint8_t *buf, *image; /* scratch: a request's data, the whole disk */
@@ -60,7 +69,8 @@ struct lab {
 /* Let the allocator keep what is freed: an engine's buffers come and go thousands of times. */
 void lab_keep_memory(void);
 
-int lab_init(struct lab *lab);
+/* For images of at most `max_blocks`. */
+int lab_init(struct lab *lab, uint32_t max_blocks);
 void lab_release(struct lab *lab);
 
 /* A new disk with an image as the parameters say: unique content, some used blocks all zeros. */
@@ -94,8 +104,13 @@ void lab_kill(struct lab *lab);
 
 int lab_status(struct lab *lab, struct bowimg_status *st);
 int lab_verify(struct lab *lab);
-/* Run rollback or commit, whatever the state; does not compare anything. */
-int lab_end(struct lab *lab, bool commit, bool again);
+/*
+ * Everything that only looks, in this state: verify, prepare -n, rollback -n, commit -n. They must
+ * succeed where the real thing would, be refused in words elsewhere, and write nothing.
+ */
+int lab_look(struct lab *lab, enum bowimg_state state);
+/* Run rollback or commit, whatever the state; compares nothing but what a wipe leaves. */
+int lab_end(struct lab *lab, enum lab_end how);
 /* The checkpoint is over and the image is as the intent promised. */
 int lab_check_ended(struct lab *lab, bool commit, bool torn);
 int lab_check_used(struct lab *lab);
@@ -119,5 +134,7 @@ int lab_read_all(struct lab *lab);
 
 /* A request chosen by lab->rng: any kind, any size up to max_blocks, any state of block. */
 void lab_choose(struct lab *lab, uint32_t max_blocks, struct lab_request *req);
+/* The same on a large image: in a few places, so that requests meet, and streams in order. */
+void lab_choose_near(struct lab *lab, struct lab_request *req);
 
 #endif

@@ -174,6 +174,9 @@ static void choose_range(struct lab *lab, uint32_t max_blocks, struct lab_reques
 	uint32_t b = rng_chance(&lab->rng, 30) ? choose_held(lab) : rng_below(&lab->rng, blocks);
 	uint64_t max_bytes = (uint64_t)rng_between(&lab->rng, 1, span) * SIM_BLOCK, low, high;
 
+	/* Some blocks are asked for again and again, so that requests have something in common. */
+	if (rng_chance(&lab->rng, 30))
+		b = blocks * (1 + 2 * rng_below(&lab->rng, 3)) / 7;
 	if (rng_chance(&lab->rng, 8))
 		b = 0;
 	low = (uint64_t)b * SIM_BLOCK + rng_below(&lab->rng, SIM_BLOCK / unit) * (uint64_t)unit;
@@ -196,4 +199,31 @@ void lab_choose(struct lab *lab, uint32_t max_blocks, struct lab_request *req)
 		return;
 	choose_range(lab, max_blocks, req);
 	req->old_content = rng_chance(&lab->rng, 12);
+}
+
+/* Some blocks more of a stream, or a small write in its neighbourhood. */
+static void choose_in_stream(struct lab *lab, struct lab_request *req)
+{
+	uint64_t off = lab->stream_off, bytes = (uint64_t)rng_between(&lab->rng, 1, 40) * SIM_BLOCK;
+
+	if (rng_chance(&lab->rng, 40)) {
+		off += rng_below(&lab->rng, 64) * (uint64_t)SIM_BLOCK;
+		bytes = SIM_BLOCK;
+	}
+	off = bow_min(off, (lab->oracle.blocks - 1) * (uint64_t)SIM_BLOCK);
+	bytes = bow_min(bytes, lab->p.size - off);
+	if (off == lab->stream_off)
+		lab->stream_off += bytes;
+	*req = (struct lab_request){.kind = LAB_WRITE, .off = off, .bytes = bytes};
+}
+
+void lab_choose_near(struct lab *lab, struct lab_request *req)
+{
+	if (lab->oracle.fullest >= ORACLE_VALUES - 3 || rng_chance(&lab->rng, 30)) {
+		lab_choose(lab, rng_chance(&lab->rng, 80) ? 40 : 600, req);
+		return;
+	}
+	if (rng_chance(&lab->rng, 12))
+		lab->stream_off = rng_below(&lab->rng, lab->oracle.blocks) * (uint64_t)SIM_BLOCK;
+	choose_in_stream(lab, req);
 }

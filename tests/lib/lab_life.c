@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a checkpoint in the laboratory: prepare, attach, detach, the two ends. */
-#include "lab.h"
+#include "lab_device.h"
 
 #include <errno.h>
 #include "base/bytes.h"
-
-/* Run `call` with the disk's device in `dev`; the device is closed again. */
-#define WITH_DEVICE(lab, rc, call)                            \
-	do {                                                  \
-		struct bow_dev *dev = sim_open(&(lab)->disk); \
-		memset(&(lab)->err, 0, sizeof((lab)->err));   \
-		rc = call;                                    \
-		bow_dev_close(dev, NULL);                     \
-	} while (0)
 
 static struct bow_bitmap *free_map(const struct lab_params *p)
 {
@@ -32,29 +23,41 @@ static void begin(struct lab *lab)
 	oracle_start(&lab->oracle, lab->disk.cache, lab->p.size, lab->p.is_free, lab->p.exact);
 	order_start(&lab->order, &lab->disk, &lab->oracle);
 	lab->order.on = lab->p.durability == BOWIMG_DURABILITY_POWER;
+	lab->before = lab->intent;
 	lab->intent = LAB_PREPARE;
+	lab->unbroken = true;
 }
 
-int lab_prepare(struct lab *lab)
+int lab_call_prepare(struct lab *lab, bool dry_run, int *rc)
 {
 	struct bow_prepare_plan plan = {
 		.free_source = "test",
 		.exact = lab->p.exact,
 		.store = lab->p.store,
 		.on_full = lab->p.on_full,
+		.dry_run = dry_run,
 	};
 	struct bowimg_prepare_report report;
 	struct bow_bitmap *map = free_map(&lab->p);
-	int rc;
 
-	begin(lab);
 	if (!map)
 		return lab_faulted(lab) ? LAB_FAULT : lab_bad(lab, "no memory for the free map");
-	lab_trace(lab, "PREPARE");
 	plan.free = map;
 	memcpy(plan.uuid, lab->p.uuid, sizeof(plan.uuid));
-	WITH_DEVICE(lab, rc, bow_prepare_dev(dev, &plan, &report, &lab->err));
+	WITH_DEVICE(lab, *rc, bow_prepare_dev(dev, &plan, &report, &lab->err));
 	bow_bitmap_free(map);
+	return LAB_OK;
+}
+
+int lab_prepare(struct lab *lab)
+{
+	int result, rc;
+
+	begin(lab);
+	lab_trace(lab, "PREPARE");
+	result = lab_call_prepare(lab, false, &rc);
+	if (result)
+		return result;
 	if (rc == -ENOSPC && !lab->disk.dead && !lab_faulted(lab))
 		return lab_check_used(lab) ? LAB_BAD : LAB_REFUSED;
 	rc = lab_judge(lab, rc, "prepare");
@@ -100,6 +103,8 @@ int lab_detach(struct lab *lab)
 
 void lab_kill(struct lab *lab)
 {
+	if (lab->engine || lab->disk.dead)
+		lab->unbroken = false;
 	if (lab->engine)
 		bow_engine_free(lab->engine);
 	lab->engine = NULL;
@@ -140,9 +145,13 @@ static void relax_order(struct lab *lab)
 		lab->order.block_0_may_move = true;
 }
 
-int lab_end(struct lab *lab, bool commit, bool again)
+int lab_end(struct lab *lab, enum lab_end how)
 {
-	struct bowimg_end_options opts = {.again = again};
+	static const char *const names[] = {"ROLLBACK", "ROLLBACK --again", "COMMIT",
+					    "COMMIT --wipe"};
+	bool commit = how >= LAB_END_COMMIT, again = how == LAB_END_AGAIN;
+	bool wipe = how == LAB_END_WIPE && lab->unbroken && lab->intent == LAB_SERVE;
+	struct bowimg_end_options opts = {.again = again, .wipe = how == LAB_END_WIPE};
 	struct bowimg_end_report report;
 	int rc;
 
@@ -150,12 +159,20 @@ int lab_end(struct lab *lab, bool commit, bool again)
 	if (lab->intent == LAB_SERVE)
 		lab->intent = commit ? LAB_COMMIT : again ? LAB_AGAIN : LAB_ROLLBACK;
 	relax_order(lab);
-	lab_trace(lab, "%s%s", commit ? "COMMIT" : "ROLLBACK", again ? " --again" : "");
+	lab_trace(lab, "%s", names[how]);
 	if (commit)
 		WITH_DEVICE(lab, rc, bow_commit_dev(dev, &opts, &report, &lab->err));
 	else
 		WITH_DEVICE(lab, rc, bow_rollback_dev(dev, &opts, &report, &lab->err));
-	return lab_judge(lab, rc, commit ? "commit" : "rollback");
+	rc = lab_judge(lab, rc, commit ? "commit" : "rollback");
+	if (rc || !wipe)
+		return rc;
+	/* The plan of the last step is no backup; on a device it stays where it was. */
+	lab->oracle.window = lab->p.can_grow ? 0 : LAB_DEVICE_WINDOW + lab->oracle.blocks / 250;
+	if (!oracle_check_wiped(&lab->oracle, lab->disk.cache))
+		rc = lab_bad(lab, "%s", lab->oracle.why);
+	lab->oracle.window = 0;
+	return rc;
 }
 
 int lab_check_ended(struct lab *lab, bool commit, bool torn)

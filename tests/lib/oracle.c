@@ -207,14 +207,26 @@ static void flushed_sector(const struct oracle *o, uint32_t i)
 }
 
 /* What is not known keeps all its values: it may still turn out to be any of them. */
-void oracle_flushed(struct oracle *o, uint64_t off, uint64_t bytes)
+void oracle_flushed_quietly(struct oracle *o, uint64_t off, uint64_t bytes)
 {
 	uint32_t i;
 
 	for (i = oracle_first_of(off); i < oracle_end_of(off, bytes); i++)
 		if (oracle_covers(o, i, off, bytes))
 			flushed_sector(o, i);
+}
+
+void oracle_recount(struct oracle *o)
+{
+	uint32_t i;
+
 	o->fullest = 1;
 	for (i = 0; i < o->sectors; i++)
 		o->fullest = (uint32_t)bow_max(o->fullest, o->sector[i].count);
+}
+
+void oracle_flushed(struct oracle *o, uint64_t off, uint64_t bytes)
+{
+	oracle_flushed_quietly(o, off, bytes);
+	oracle_recount(o);
 }

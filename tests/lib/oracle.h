@@ -61,6 +61,9 @@ void oracle_uncertain(struct oracle *o, uint64_t off, uint64_t bytes);
 
 /* Whole sectors of this range are durable. */
 void oracle_flushed(struct oracle *o, uint64_t off, uint64_t bytes);
+/* The same in two steps, for many ranges: o->fullest is right after the second. */
+void oracle_flushed_quietly(struct oracle *o, uint64_t off, uint64_t bytes);
+void oracle_recount(struct oracle *o);
 
 /* False, and o->why: the guest read something it must not see. */
 bool oracle_check_read(struct oracle *o, uint64_t off, const uint8_t *data, uint64_t bytes);
@@ -77,6 +80,9 @@ bool oracle_settle(struct oracle *o, const uint8_t *bytes, uint64_t off, uint64_
 /* After the end of the checkpoint: the image's own bytes, padded to blocks, and its size. */
 bool oracle_check_rolled_back(struct oracle *o, const uint8_t *bytes, uint64_t size);
 bool oracle_check_committed(struct oracle *o, const uint8_t *bytes, uint64_t size, bool torn);
+
+/* After a commit --wipe that nothing interrupted: nothing of bowimg's is left in free blocks. */
+bool oracle_check_wiped(struct oracle *o, const uint8_t *bytes);
 
 /* Used blocks are as they were; nothing is said of the rest. */
 bool oracle_check_used(struct oracle *o, const uint8_t *bytes);

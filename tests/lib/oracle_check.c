@@ -76,7 +76,7 @@ static bool settle_sector(struct oracle *o, uint32_t i, const uint8_t *got, bool
 	struct oracle_sector *s = &o->sector[i];
 	uint64_t value = oracle_hash_sector(got);
 	bool admissible = oracle_has_value(s, value), leftover = is_leftover(o, i) && !admissible;
-	bool nothing = leftover || (s->wild && is_wild_value(o, i, value));
+	bool nothing = leftover || s->any || (s->wild && is_wild_value(o, i, value));
 	bool any = nothing && (s->any || !is_wild_value(o, i, value));
 
 	if (!admissible && !nothing && !unsettled)
@@ -166,11 +166,27 @@ bool oracle_check_committed(struct oracle *o, const uint8_t *bytes, uint64_t siz
 	for (i = 0; i < o->sectors; i++) {
 		const uint8_t *got = bytes + (size_t)i * SECTOR;
 
-		if (o->sector[i].wild || oracle_has_value(&o->sector[i], oracle_hash_sector(got)))
+		if (o->sector[i].wild || o->sector[i].any ||
+		    oracle_has_value(&o->sector[i], oracle_hash_sector(got)))
 			continue;
 		if ((torn && block_unsettled(o, i)) || in_window(o, i, &blocks))
 			continue;
 		return complain(o, "after a commit", i, got);
+	}
+	return true;
+}
+
+bool oracle_check_wiped(struct oracle *o, const uint8_t *bytes)
+{
+	uint32_t i, blocks = 0;
+
+	for (i = 0; i < o->sectors; i++) {
+		const uint8_t *got = bytes + (size_t)i * SECTOR;
+		uint64_t value = oracle_hash_sector(got);
+
+		if (o->is_free[i / SECTORS_PER_BLOCK] && !oracle_has_value(&o->sector[i], value) &&
+		    !is_wild_value(o, i, value) && !in_window(o, i, &blocks))
+			return complain(o, "after a wipe", i, got);
 	}
 	return true;
 }

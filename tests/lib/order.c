@@ -8,10 +8,22 @@
 
 void order_start(struct order *order, const struct sim_disk *disk, const struct oracle *oracle)
 {
-	memset(order, 0, sizeof(*order));
+	memset(order, 0, offsetof(struct order, changed));
+	memset(order->changed, 0, oracle->blocks * sizeof(order->changed[0]));
+	memset(order->found, 0, oracle->blocks * sizeof(order->found[0]));
 	order->disk = disk;
 	order->oracle = oracle;
 	order->on = true;
+}
+
+void order_copy(struct order *dst, const struct order *src, const struct sim_disk *disk,
+		const struct oracle *oracle)
+{
+	memcpy(dst, src, offsetof(struct order, changed));
+	memcpy(dst->changed, src->changed, oracle->blocks * sizeof(src->changed[0]));
+	memcpy(dst->found, src->found, oracle->blocks * sizeof(src->found[0]));
+	dst->disk = disk;
+	dst->oracle = oracle;
 }
 
 /* Bytes of block b that belong to the disk; the last block may be partial. */
@@ -52,6 +64,16 @@ static bool has_stable_copy(struct order *order, uint32_t of, uint32_t except)
 		return true;
 	}
 	return false;
+}
+
+void order_resume(struct order *order)
+{
+	uint32_t b;
+
+	order->on = true;
+	for (b = 0; b < order->oracle->blocks; b++)
+		order->changed[b] = !order->oracle->is_free[b] &&
+				    !holds_original(order, order->disk->cache, b, b);
 }
 
 static bool is_intact(struct order *order, uint32_t b)

@@ -136,7 +136,7 @@ void sim_power_cut(struct sim_disk *dst, const struct sim_disk *src, const struc
 	dst->pending_count = dst->pending_ops = 0;
 	dst->ops = dst->die_at = 0;
 	dst->reserved = 0;
-	dst->open = dst->dead = dst->cache_lies = false;
+	dst->open = dst->dead = dst->cache_lies = dst->die_at_sector_0 = false;
 }
 
 /* Too many subsets to try them all: extremes first, then samples of each sort in turn. */

@@ -4,13 +4,17 @@
 
 #include <assert.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/bytes.h"
+#include "rng.h"
 
 static struct sim_disk *disk_of(struct bow_dev *dev)
 {
 	struct sim_disk *disk = (struct sim_disk *)dev;
 
 	assert(disk->open);
+	if (disk->jitter && rng_mix(disk->jitter++, 0) % 4 == 0)
+		usleep(1);
 	return disk;
 }
 

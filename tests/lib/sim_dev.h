@@ -12,6 +12,7 @@
 #define TESTS_SIM_DEV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include "device/device.h"
 
@@ -71,10 +72,13 @@ struct sim_disk {
 	uint8_t *pending_data; /* one sector each */
 	uint32_t pending_count, pending_space, pending_ops;
 
-	uint64_t ops;	 /* operations that change something, barriers included */
-	uint64_t die_at; /* this one and all after it fail; 0: never */
+	uint64_t ops;	      /* operations that change something, barriers included */
+	uint64_t changes;     /* of these, without the barriers */
+	uint64_t die_at;      /* this one and all after it fail; 0: never */
+	bool die_at_sector_0; /* so does the next barrier that would make sector 0 stable */
 	bool dead;
 	uint64_t barriers;
+	_Atomic uint64_t jitter; /* not 0: some operations wait a moment, for others to overtake */
 	struct sim_fault fault;
 	struct sim_hooks hooks;
 	FILE *trace;
@@ -102,6 +106,9 @@ struct bow_dev *sim_open(struct sim_disk *disk);
 
 /* The owner was killed: the cache survives, a pending death is over. */
 void sim_kill(struct sim_disk *disk);
+
+/* Time passes, and the cache is written back without anybody asking for it. */
+void sim_write_back(struct sim_disk *disk);
 
 /* sim_cut.c: from now on as if the power had failed: dst may be src. */
 void sim_power_cut(struct sim_disk *dst, const struct sim_disk *src, const struct sim_cut *cut);

@@ -106,9 +106,10 @@ void sim_format(struct sim_disk *disk, uint64_t size, uint32_t sector_size, bool
 	disk->reserved = 0;
 	disk->cache_lies = false;
 	disk->has_mtime = false;
-	disk->open = disk->dead = false;
+	disk->open = disk->dead = disk->die_at_sector_0 = false;
 	disk->pending_count = disk->pending_ops = 0;
-	disk->ops = disk->die_at = disk->barriers = 0;
+	disk->ops = disk->changes = disk->die_at = disk->barriers = 0;
+	disk->jitter = 0;
 	disk->fault = (struct sim_fault){0};
 	disk->hooks = (struct sim_hooks){0};
 	clock_gettime(CLOCK_REALTIME, &disk->mtime);
@@ -140,7 +141,13 @@ void sim_kill(struct sim_disk *disk)
 	disk->open = false;
 	disk->dead = false;
 	disk->die_at = 0;
+	disk->die_at_sector_0 = false;
 	if (disk->trace)
 		fprintf(disk->trace, "  *** the process is gone; %u writes pending\n",
 			disk->pending_count);
+}
+
+void sim_write_back(struct sim_disk *disk)
+{
+	sim_make_stable(disk);
 }

@@ -69,12 +69,21 @@ static int fault_result(struct sim_disk *disk, uint64_t *bytes)
 	}
 }
 
+static bool wrote_sector_0(const struct sim_disk *disk)
+{
+	const struct sim_pending *last = &disk->pending[disk->pending_count - 1];
+
+	return disk->pending_count > 0 && !last->is_size && last->off == 0;
+}
+
 /* Count the operation and decide its fate: 0 or -errno. May shorten *bytes. */
 int sim_enter(struct sim_disk *disk, enum op_sort op, uint64_t off, uint64_t *bytes)
 {
 	if (op != OP_READ && op != OP_META && !disk->dead) {
 		disk->ops++;
-		disk->dead = disk->die_at && disk->ops >= disk->die_at;
+		disk->changes += op != OP_FLUSH && op != OP_RESERVE;
+		disk->dead = (disk->die_at && disk->ops >= disk->die_at) ||
+			     (disk->die_at_sector_0 && op == OP_FLUSH && wrote_sector_0(disk));
 	}
 	if (disk->dead) {
 		trace_op(disk, op, off, *bytes, " -- dead");

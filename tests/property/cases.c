@@ -36,7 +36,7 @@ void property_count(const struct lab *lab, struct property_counts *counts)
 	counts->backup_bytes += c.backup_bytes;
 }
 
-static int detach(struct lab *lab, struct property_counts *counts)
+int property_detach(struct lab *lab, struct property_counts *counts)
 {
 	property_count(lab, counts);
 	return lab_detach(lab);
@@ -44,7 +44,7 @@ static int detach(struct lab *lab, struct property_counts *counts)
 
 static int reattach(struct lab *lab, struct property_counts *counts)
 {
-	int rc = detach(lab, counts);
+	int rc = property_detach(lab, counts);
 
 	counts->reattached++;
 	return rc ? rc : lab_attach(lab);
@@ -72,9 +72,12 @@ static int step(struct lab *lab, struct property_counts *counts)
 		return reattach(lab, counts);
 	if (n < 20)
 		return kill_and_attach(lab, counts);
-	if (n < 30)
+	if (n < (lab->p.sparse ? 22 : 30))
 		return lab_read_all(lab);
-	lab_choose(lab, n < 800 ? 4 : lab->oracle.blocks, &req);
+	if (lab->p.sparse)
+		lab_choose_near(lab, &req);
+	else
+		lab_choose(lab, n < 800 ? 4 : lab->oracle.blocks, &req);
 	counts->requests++;
 	rc = lab_request(lab, &req);
 	if (rc != LAB_REFUSED)
@@ -85,22 +88,25 @@ static int step(struct lab *lab, struct property_counts *counts)
 
 static int finish(struct lab *lab, struct property_counts *counts)
 {
-	bool commit = rng_chance(&lab->rng, 45);
+	static const enum lab_end ends[] = {LAB_END_ROLLBACK, LAB_END_ROLLBACK, LAB_END_COMMIT,
+					    LAB_END_WIPE};
+	enum lab_end how = ends[rng_below(&lab->rng, 4)];
+	bool commit = how >= LAB_END_COMMIT;
 	int rc = lab_read_all(lab);
 
 	if (!rc)
-		rc = detach(lab, counts);
+		rc = property_detach(lab, counts);
 	if (!rc)
-		rc = lab_verify(lab);
+		rc = lab_look(lab, BOWIMG_STATE_CHECKPOINT);
 	if (!rc)
-		rc = lab_end(lab, commit, false);
+		rc = lab_end(lab, how);
 	if (!rc)
 		rc = lab_check_ended(lab, commit, false);
 	*(commit ? &counts->committed : &counts->rolled_back) += 1;
 	return rc;
 }
 
-static int one_checkpoint(struct lab *lab, struct property_counts *counts)
+int property_one_checkpoint(struct lab *lab, struct property_counts *counts)
 {
 	uint32_t steps = rng_between(&lab->rng, 20, 400);
 	int rc = lab_prepare(lab);
@@ -116,7 +122,7 @@ static int one_checkpoint(struct lab *lab, struct property_counts *counts)
 }
 
 /* A new checkpoint on the image as it is: what is free now, and a new UUID. */
-static void renew(struct lab *lab)
+void property_renew(struct lab *lab)
 {
 	uint32_t b;
 
@@ -134,11 +140,11 @@ int property_case(struct lab *lab, uint64_t seed, struct property_counts *counts
 	uint32_t rounds = rng_between(&r, 1, 3);
 	int rc = LAB_OK;
 
-	property_params(&p, &r, 16, rng_chance(&r, 70) ? 64 : LAB_MAX_BLOCKS - 1);
+	property_params(&p, &r, 16, rng_chance(&r, 70) ? 64 : LAB_SMALL_BLOCKS - 1);
 	lab_make_image(lab, &p, seed);
 	while (rc == LAB_OK && rounds-- > 0) {
-		renew(lab);
-		rc = one_checkpoint(lab, counts);
+		property_renew(lab);
+		rc = property_one_checkpoint(lab, counts);
 	}
 	return rc == LAB_REFUSED ? LAB_OK : rc;
 }
@@ -179,7 +185,7 @@ int property_full(struct lab *lab, uint64_t seed, bool tail, struct property_cou
 	p.store = BOWIMG_STORE_FREE;
 	p.on_full = tail ? BOWIMG_ON_FULL_TAIL : BOWIMG_ON_FULL_STOP;
 	lab_make_image(lab, &p, seed);
-	renew(lab);
+	property_renew(lab);
 	rc = lab_prepare(lab);
 	if (rc)
 		return rc == LAB_REFUSED ? LAB_OK : rc;
@@ -208,7 +214,7 @@ int property_again(struct lab *lab, uint64_t seed, struct property_counts *count
 
 	property_params(&p, &r, 24, 64);
 	lab_make_image(lab, &p, seed);
-	renew(lab);
+	property_renew(lab);
 	rc = lab_prepare(lab);
 	if (rc == LAB_REFUSED)
 		return LAB_OK;
@@ -217,9 +223,9 @@ int property_again(struct lab *lab, uint64_t seed, struct property_counts *count
 		for (steps = 30; rc == LAB_OK && steps > 0; steps--)
 			rc = step(lab, counts);
 		if (!rc)
-			rc = detach(lab, counts);
+			rc = property_detach(lab, counts);
 		if (!rc)
-			rc = lab_end(lab, false, true);
+			rc = lab_end(lab, LAB_END_AGAIN);
 		if (!rc)
 			rc = lab_begin_again(lab);
 	}

@@ -20,6 +20,17 @@ int property_again(struct lab *lab, uint64_t seed, struct property_counts *count
 void property_params(struct lab_params *p, struct rng *r, uint32_t min_blocks, uint32_t max_blocks);
 void property_count(const struct lab *lab, struct property_counts *counts);
 
+/* Of these, for the others: prepare to end; the next UUID and free map; detach and count. */
+int property_one_checkpoint(struct lab *lab, struct property_counts *counts);
+void property_renew(struct lab *lab);
+int property_detach(struct lab *lab, struct property_counts *counts);
+
+/* large.c: the first on a sparse image of 64 MiB, with streams and neighbours; one checkpoint. */
+int property_big(struct lab *lab, uint64_t seed, struct property_counts *counts);
+
+/* A device much divided: its log has hundreds of pieces, all to be zeroed in the last step. */
+int property_divided(struct lab *lab, uint64_t seed, struct property_counts *counts);
+
 /* threads.c: several threads at once, each on bytes of its own, in blocks that they share. */
 int property_threads(struct lab *lab, uint64_t seed, struct property_counts *counts);
 

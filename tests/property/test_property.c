@@ -3,7 +3,8 @@
  * Random operations of all kinds on small images, with a plain array as oracle. Environment:
  *   OPS=N    requests to make in all (default 120000)
  *   SEED=N   the first case's seed (default: from the clock); every failure names its own
- *   CASE=K   with SEED, run one case of one kind only: "random", "threads", "stop", "tail", "again"
+ *   CASE=K   with SEED, run one case of one kind only: "random", "threads", "stop", "tail",
+ *            "again", "big", "divided"
  *   TRACE=1  print every request and device operation
  */
 #include "property.h"
@@ -12,18 +13,21 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum kind { RANDOM, THREADED, STOP, TAIL, AGAIN, KINDS };
+enum kind { RANDOM, THREADED, STOP, TAIL, AGAIN, BIG, DIVIDED, KINDS };
 
-static const char *const kinds[KINDS] = {"random", "threads", "stop", "tail", "again"};
+static const char *const kinds[KINDS] = {"random", "threads", "stop",	"tail",
+					 "again",  "big",     "divided"};
 static const char *const sentences[KINDS] = {
 	"random requests read back what was written, roll back and commit exactly",
 	"several threads on shared blocks lose nothing",
 	"a full disk refuses writes, keeps what it has and rolls back",
 	"with a tail nothing is refused",
 	"rollback --again leaves a checkpoint that works",
+	"the same is true of a sparse image of 64 MiB",
+	"a full device whose log has hundreds of pieces can be ended",
 };
 /* Of the requests, in percent; what is left goes to random cases. */
-static const uint32_t share[KINDS] = {70, 15, 5, 5, 5};
+static const uint32_t share[KINDS] = {68, 15, 5, 5, 5, 1, 1};
 
 static uint64_t env_number(const char *name, uint64_t otherwise)
 {
@@ -47,6 +51,12 @@ static int run_case(struct lab *lab, enum kind kind, uint64_t seed, struct prope
 		break;
 	case AGAIN:
 		rc = property_again(lab, seed, counts);
+		break;
+	case BIG:
+		rc = property_big(lab, seed, counts);
+		break;
+	case DIVIDED:
+		rc = property_divided(lab, seed, counts);
 		break;
 	default:
 		rc = property_case(lab, seed, counts);
@@ -82,7 +92,25 @@ static void print_counts(const struct property_counts *c)
 	       c->reattached, c->killed, c->backup_bytes, c->relocated_bytes, c->tail_bytes);
 }
 
-static uint32_t run_all(struct lab *lab, uint64_t seed)
+/* Labs are as large as the images in them. */
+static struct lab *lab_for(enum kind kind)
+{
+	static struct lab small, big;
+	static bool have_small, have_big;
+	struct lab *lab = kind >= BIG ? &big : &small;
+	bool *have = kind >= BIG ? &have_big : &have_small;
+
+	if (!*have && lab_init(lab, kind >= BIG ? LAB_MAX_BLOCKS : LAB_SMALL_BLOCKS)) {
+		fprintf(stderr, "out of memory\n");
+		exit(2);
+	}
+	*have = true;
+	if (env_number("TRACE", 0))
+		lab->trace = stdout;
+	return lab;
+}
+
+static uint32_t run_all(uint64_t seed)
 {
 	uint64_t ops = env_number("OPS", 120000);
 	struct property_counts counts = {0};
@@ -90,13 +118,13 @@ static uint32_t run_all(struct lab *lab, uint64_t seed)
 
 	printf("1..%d\n# SEED=%" PRIu64 " OPS=%" PRIu64 "\n", KINDS, seed, ops);
 	for (kind = 0; kind < KINDS; kind++)
-		failures +=
-			run_kind(lab, (enum kind)kind, seed, ops * share[kind] / 100 + 1, &counts);
+		failures += run_kind(lab_for((enum kind)kind), (enum kind)kind, seed,
+				     ops * share[kind] / 100 + 1, &counts);
 	print_counts(&counts);
 	return failures;
 }
 
-static uint32_t run_named(struct lab *lab, const char *name, uint64_t seed)
+static uint32_t run_named(const char *name, uint64_t seed)
 {
 	struct property_counts counts = {0};
 	uint32_t kind, failures = 1;
@@ -104,26 +132,17 @@ static uint32_t run_named(struct lab *lab, const char *name, uint64_t seed)
 	printf("1..1\n");
 	for (kind = 0; kind < KINDS; kind++)
 		if (strcmp(name, kinds[kind]) == 0)
-			failures = run_case(lab, (enum kind)kind, seed, &counts) != LAB_OK;
+			failures = run_case(lab_for((enum kind)kind), (enum kind)kind, seed,
+					    &counts) != LAB_OK;
 	printf("%sok 1 - %s with seed %" PRIu64 "\n", failures ? "not " : "", name, seed);
 	return failures;
 }
 
 int main(void)
 {
-	static struct lab lab;
 	const char *name = getenv("CASE");
 	uint64_t seed = env_number("SEED", (uint64_t)time(NULL));
-	uint32_t failures;
 
 	lab_keep_memory();
-	if (lab_init(&lab)) {
-		fprintf(stderr, "out of memory\n");
-		return 2;
-	}
-	if (env_number("TRACE", 0))
-		lab.trace = stdout;
-	failures = name && *name ? run_named(&lab, name, seed) : run_all(&lab, seed);
-	lab_release(&lab);
-	return failures != 0;
+	return (name && *name ? run_named(name, seed) : run_all(seed)) != 0;
 }

@@ -154,7 +154,7 @@ static int finish(struct lab *lab, const struct worker *w, struct property_count
 	if (!rc)
 		rc = lab_detach(lab);
 	if (!rc)
-		rc = lab_end(lab, commit, false);
+		rc = lab_end(lab, commit ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 	if (rc)
 		return rc;
 	if (commit)
@@ -164,7 +164,7 @@ static int finish(struct lab *lab, const struct worker *w, struct property_count
 
 int property_threads(struct lab *lab, uint64_t seed, struct property_counts *counts)
 {
-	static uint8_t expected[(LAB_MAX_BLOCKS + 1) * SIM_BLOCK];
+	static uint8_t expected[(LAB_SMALL_BLOCKS + 1) * SIM_BLOCK];
 	static bool known[sizeof(expected)];
 	struct worker workers[THREADS] = {0};
 	struct rng r = {seed};

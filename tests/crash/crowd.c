@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* What the threads of a crowd ask for, each for sectors of its own. */
+#include "crowd.h"
+
+#include "base/bytes.h"
+#include "operations/engine.h"
+
+static bool is_shared(const struct crowd *c, uint32_t block)
+{
+	return c->all_shared || block % 2 == 0;
+}
+
+bool crowd_owns(const struct worker *w, uint32_t sector)
+{
+	uint32_t block = sector / 8;
+
+	return is_shared(w->crowd, block) ? sector % 8 % THREADS == w->number
+					  : block / 2 % THREADS == w->number;
+}
+
+/* Anywhere; one after the other; or where a backup of somebody else is just being put. */
+static uint32_t choose_block(struct worker *w)
+{
+	uint32_t blocks = w->crowd->lab->oracle.blocks, n = rng_below(&w->rng, 100);
+	bowimg *engine = w->crowd->lab->engine;
+	uint64_t next;
+
+	if (n < 40)
+		return rng_below(&w->rng, blocks);
+	if (n < 70)
+		return w->cursor = (w->cursor + 1) % blocks;
+	pthread_mutex_lock(&engine->lock);
+	next = engine->alloc.next;
+	pthread_mutex_unlock(&engine->lock);
+	return (uint32_t)((next + blocks - rng_below(&w->rng, 4)) % blocks);
+}
+
+/* Sectors that are this thread's: one of a shared block, or some of a block of its own. */
+static void choose(struct worker *w, struct lab_request *req)
+{
+	uint64_t size = w->crowd->lab->p.size;
+	uint32_t block = choose_block(w);
+
+	req->off = (uint64_t)block * SIM_BLOCK;
+	if (is_shared(w->crowd, block)) {
+		req->off += (rng_below(&w->rng, 2) * THREADS + w->number) * (uint64_t)SIM_SECTOR;
+		req->bytes = SIM_SECTOR;
+	} else if (crowd_owns(w, block * 8)) {
+		req->bytes = SIM_BLOCK;
+		if (rng_chance(&w->rng, 30))
+			req->bytes = SIM_SECTOR * rng_between(&w->rng, 1, 7);
+	} else {
+		req->off = w->number * SIM_SECTOR;
+		req->bytes = SIM_SECTOR;
+	}
+	if (req->off >= size)
+		req->off = w->number * SIM_SECTOR;
+	req->bytes = bow_min(req->bytes, size - req->off);
+}
+
+void crowd_choose(struct worker *w, struct lab_request *req)
+{
+	uint32_t n = rng_below(&w->rng, 100);
+
+	memset(req, 0, sizeof(*req));
+	pthread_mutex_lock(&w->crowd->lock);
+	if (w->crowd->lab->oracle.fullest >= ORACLE_VALUES - 3)
+		n = 99;
+	pthread_mutex_unlock(&w->crowd->lock);
+	req->kind = n < 60   ? LAB_WRITE
+		    : n < 65 ? LAB_FUA
+		    : n < 78 ? LAB_ZERO
+		    : n < 90 ? LAB_READ
+			     : LAB_FLUSH;
+	if (req->kind != LAB_FLUSH)
+		choose(w, req);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* Between threads.c and crowd.c: threads and the sectors that are theirs. */
+#ifndef TESTS_CRASH_CROWD_H
+#define TESTS_CRASH_CROWD_H
+
+#include "crash.h"
+
+#define THREADS 3u
+#define MOST_BYTES (4u * SIM_BLOCK)
+
+struct crowd {
+	struct lab *lab;
+	pthread_mutex_t lock; /* over the oracle */
+	bool all_shared;      /* sectors are dealt out in all blocks */
+};
+
+struct worker {
+	pthread_t thread;
+	struct crowd *crowd;
+	struct rng rng;
+	uint32_t number, requests, cursor;
+	uint8_t buf[MOST_BYTES];
+	char why[640];
+};
+
+bool crowd_owns(const struct worker *w, uint32_t sector);
+/* The next request of this thread. */
+void crowd_choose(struct worker *w, struct lab_request *req);
+
+#endif

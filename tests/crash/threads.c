@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several threads make requests, the disk freezes at some operation, and then the power fails.
+ *
+ * Every sector belongs to one thread: in every other block, or in all, the sectors are dealt out
+ * one by one, so that blocks are shared; else blocks belong to one thread as a whole, for zeroes.
+ * So the oracle knows for each sector in which order it was written, whatever the threads do to
+ * each other. What a flush covers is noted for the sectors of the thread that asked for it, which
+ * is no more than is true. No state can be repeated exactly: a failure names its scenario, and what
+ * was pending.
+ */
+#include "crowd.h"
+
+#include <errno.h>
+#include "base/bytes.h"
+
+#define ROUNDS 3u
+
+static void fail(struct worker *w, const char *what, int rc, const struct bowimg_error *err)
+{
+	snprintf(w->why, sizeof(w->why), "thread %u: %s: error %d: %s", w->number, what, rc,
+		 err->message);
+}
+
+static bool is_dead(struct worker *w)
+{
+	struct sim_disk *disk = &w->crowd->lab->disk;
+	bool dead;
+
+	pthread_mutex_lock(&disk->lock);
+	dead = disk->dead;
+	pthread_mutex_unlock(&disk->lock);
+	return dead;
+}
+
+static int make(struct worker *w, const struct lab_request *req, struct bowimg_error *err)
+{
+	bowimg *engine = w->crowd->lab->engine;
+	unsigned flags = req->kind == LAB_FUA ? BOWIMG_FUA : 0;
+
+	switch (req->kind) {
+	case LAB_READ:
+		return bowimg_read(engine, w->buf, req->bytes, req->off, err);
+	case LAB_FLUSH:
+		return bowimg_flush(engine, err);
+	case LAB_ZERO:
+		return bowimg_zero(engine, req->off, req->bytes, flags, err);
+	default:
+		return bowimg_write(engine, w->buf, req->bytes, req->off, flags, err);
+	}
+}
+
+static bool changes(const struct lab_request *req)
+{
+	return req->kind != LAB_READ && req->kind != LAB_FLUSH;
+}
+
+/* All of this thread's sectors are durable: it waited for the flush and did nothing else. */
+static void flushed(struct worker *w)
+{
+	struct oracle *o = &w->crowd->lab->oracle;
+	uint32_t i;
+
+	for (i = 0; i < o->sectors; i++)
+		if (crowd_owns(w, i) && (o->sector[i].count > 1 || o->sector[i].dirty))
+			oracle_flushed_quietly(o, (uint64_t)i * SIM_SECTOR,
+					       bow_min(SIM_SECTOR, o->size - i * SIM_SECTOR));
+	oracle_recount(o);
+}
+
+/* With the oracle's lock held. */
+static void note(struct worker *w, const struct lab_request *req, int rc)
+{
+	struct oracle *o = &w->crowd->lab->oracle;
+	const uint8_t *data = req->kind == LAB_ZERO ? NULL : w->buf;
+
+	if (rc && changes(req))
+		oracle_uncertain(o, req->off, req->bytes);
+	if (rc)
+		return;
+	if (req->kind == LAB_READ && !oracle_check_read(o, req->off, w->buf, req->bytes))
+		snprintf(w->why, sizeof(w->why), "thread %u: %s", w->number, o->why);
+	if (changes(req))
+		oracle_became(o, req->off, data, req->bytes);
+	if (req->kind == LAB_FUA)
+		oracle_flushed(o, req->off, req->bytes);
+	else if (req->kind == LAB_FLUSH)
+		flushed(w);
+}
+
+static void one_request(struct worker *w)
+{
+	struct oracle *o = &w->crowd->lab->oracle;
+	struct bowimg_error err = {0};
+	struct lab_request req;
+	int rc;
+
+	crowd_choose(w, &req);
+	if (changes(&req)) {
+		rng_fill(w->buf, req.bytes, rng_next(&w->rng));
+		pthread_mutex_lock(&w->crowd->lock);
+		oracle_may_become(o, req.off, req.kind == LAB_ZERO ? NULL : w->buf, req.bytes);
+		pthread_mutex_unlock(&w->crowd->lock);
+	}
+	rc = make(w, &req, &err);
+	pthread_mutex_lock(&w->crowd->lock);
+	note(w, &req, rc);
+	pthread_mutex_unlock(&w->crowd->lock);
+	if (rc && !is_dead(w) && !(rc == -ENOSPC && changes(&req)))
+		fail(w, "request", rc, &err);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	while (w->requests-- > 0 && !w->why[0] && !is_dead(w))
+		one_request(w);
+	return NULL;
+}
+
+/* LAB_OK, LAB_DEAD or LAB_BAD. */
+static int run_workers(struct lab *lab, uint32_t requests, bool all_shared)
+{
+	static struct worker workers[THREADS];
+	struct crowd crowd = {lab, PTHREAD_MUTEX_INITIALIZER, all_shared};
+	uint32_t i, started;
+	int rc = LAB_OK;
+
+	for (started = 0; started < THREADS; started++) {
+		struct worker *w = &workers[started];
+
+		w->crowd = &crowd;
+		w->number = started;
+		w->requests = requests;
+		w->cursor = rng_below(&lab->rng, lab->oracle.blocks);
+		w->rng.state = rng_next(&lab->rng);
+		w->why[0] = '\0';
+		if (pthread_create(&w->thread, NULL, work, w))
+			break;
+	}
+	for (i = 0; i < started; i++)
+		pthread_join(workers[i].thread, NULL);
+	if (started < THREADS)
+		return lab_bad(lab, "thread %u could not be started", started);
+	for (i = 0; i < THREADS; i++)
+		if (workers[i].why[0])
+			rc = lab_bad(lab, "%s", workers[i].why);
+	if (!rc && lab->order.on && lab->order.why[0])
+		rc = lab_bad(lab, "%s", lab->order.why);
+	return rc ? rc : lab->disk.dead ? LAB_DEAD : LAB_OK;
+}
+
+/* The process is gone at an operation of many; the power fails, in as many ways as are worth it. */
+static int frozen(struct timeline *t)
+{
+	uint32_t round = t->barriers++;
+
+	crash_kill(t, false);
+	t->lab.disk.jitter = 0;
+	crash_cut_here(t, round);
+	return t->run->failed ? LAB_OK : crash_follow(t);
+}
+
+static void widen_image(struct lab_params *p, struct rng *r)
+{
+	uint32_t b, blocks = rng_between(r, 160, LAB_SMALL_BLOCKS - 1);
+
+	p->size = (uint64_t)blocks * SIM_BLOCK;
+	p->host_limit = 0;
+	for (b = 1; b < blocks; b++)
+		p->is_free[b] = rng_chance(r, 60);
+}
+
+int crash_threads_scenario(struct timeline *t, uint64_t number)
+{
+	struct lab *lab = &t->lab;
+	struct rng r = {rng_mix(number, 0x7412ead)};
+	struct lab_request flush = {.kind = LAB_FLUSH};
+	uint32_t rounds = rng_between(&r, 1, ROUNDS);
+	bool all_shared = rng_chance(&r, 50);
+	struct lab_params p;
+	int rc;
+
+	do
+		crash_params(&p, &r);
+	while (p.size < 20 * SIM_BLOCK || p.durability != BOWIMG_DURABILITY_POWER);
+	/* Some larger ones, where a sequential writer has blocks prepared ahead. */
+	if (rng_chance(&r, 40))
+		widen_image(&p, &r);
+	t->run->per_barrier = 48;
+	t->explore = false;
+	lab_make_image(lab, &p, number);
+	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), rng_next(&lab->rng));
+	lab->disk.jitter = number + 1;
+	rc = lab_prepare(lab);
+	if (!rc)
+		rc = lab_attach(lab);
+	while (rc == LAB_OK && rounds-- > 0) {
+		if (rounds == 0 || rng_chance(&lab->rng, 30))
+			lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 160);
+		rc = run_workers(lab, 60, all_shared);
+		if (!rc)
+			rc = lab_request(lab, &flush);
+	}
+	/* Where it did not come to that, the process is killed with nothing under way. */
+	return rc == LAB_DEAD || rc == LAB_OK ? frozen(t) : rc;
+}
