@@ -212,6 +212,7 @@ asan:
 
 bench: all
 	BUILD=$(BUILD) scripts/bench
+	BUILD=$(BUILD) scripts/bench-nbd
 
 # For the tools that read C without building it.
 print-cppflags:
