@@ -63,7 +63,7 @@ NBDKITPLUGINDIR	?= $(LIBDIR)/nbdkit/plugins
 
 LAYERS		:= base device maps format log operations
 LIB_SRC		:= $(sort $(wildcard $(LAYERS:%=src/%/*.c)))
-PLUGIN_SRC	:= src/fronts/nbdkit_plugin.c
+PLUGIN_SRC	:= $(sort $(wildcard src/fronts/nbdkit_*.c))
 FRONT_SRC	:= $(filter-out $(PLUGIN_SRC),$(sort $(wildcard src/fronts/*.c)))
 PROG_SRC	:= $(sort $(wildcard src/programs/*.c))
 TESTLIB_SRC	:= $(sort $(wildcard tests/lib/*.c))

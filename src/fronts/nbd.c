@@ -97,21 +97,53 @@ int bow_nbd_wait(const struct bow_nbd *s, int signal_fd)
 	return 0;
 }
 
+static int killed(const struct bow_nbd *s, struct bowimg_error *err)
+{
+	int ret = bow_err(err, -EIO,
+			  "serving %s: the server was killed; what was not flushed "
+			  "is lost",
+			  s->image);
+
+	bow_err_hint(err, "bowimg status says what state the image is in; a checkpoint that was "
+			  "open still is");
+	return ret;
+}
+
+static int stop(struct bow_nbd *s, struct bow_nbd_report *report, struct bowimg_error *err)
+{
+	shutdown(s->control, SHUT_WR);
+	int ret = receive(s, BOW_NBD_CLOSED, report);
+	ret = ret ? killed(s, err) : copy_error(report, err);
+	reap(s);
+	return ret;
+}
+
 int bow_nbd_stop(struct bow_nbd *s, struct bowimg_error *err)
 {
 	struct bow_nbd_report report;
-	int ret;
 
-	shutdown(s->control, SHUT_WR);
-	if (receive(s, BOW_NBD_CLOSED, &report) == 0) {
-		ret = copy_error(&report, err);
-	} else {
-		ret = bow_err(err, -EIO,
-			      "serving %s: the server was killed; what was not flushed "
-			      "is lost",
-			      s->image);
-		bow_err_hint(err, "the checkpoint is still open: serve it again, or roll it back");
-	}
-	reap(s);
+	return stop(s, &report, err);
+}
+
+int bow_nbd_stop_learning(struct bow_nbd *s, const struct bowimg_prepare_options *opts,
+			  struct bowimg_prepare_report *prepared, struct bowimg_error *err)
+{
+	const struct bow_nbd_order order = {
+		.exact = opts->exact,
+		.store = opts->store,
+		.on_full = opts->on_full,
+		.dry_run = opts->dry_run,
+	};
+	struct bow_nbd_report report;
+
+	/* A server that ended by itself takes no order; the report shows whether it was carried
+	 * out.
+	 */
+	(void)!send(s->control, &order, sizeof(order), MSG_NOSIGNAL);
+	int ret = stop(s, &report, err);
+	if (!ret && !report.prepared.free_source[0])
+		ret = bow_err(err, -EIO, "preparing %s: the server ended too early", s->image);
+	if (!ret)
+		*prepared = report.prepared;
 	return ret;
 }

@@ -14,6 +14,7 @@ struct bow_nbd_options {
 	enum bowimg_durability durability;
 	unsigned force;
 	const char *socket; /* its path; NULL: in a private directory, made for it */
+	bool learn; /* an image without a checkpoint, to be ended by bow_nbd_stop_learning() */
 };
 
 struct bow_nbd {
@@ -41,6 +42,10 @@ int bow_nbd_wait(const struct bow_nbd *s, int signal_fd);
  * socket away. An error if it did not end well; the image can then be opened as after a crash.
  */
 int bow_nbd_stop(struct bow_nbd *s, struct bowimg_error *err);
+
+/* The same, and the image gets a checkpoint with the free map that was learned. */
+int bow_nbd_stop_learning(struct bow_nbd *s, const struct bowimg_prepare_options *opts,
+			  struct bowimg_prepare_report *prepared, struct bowimg_error *err);
 
 /* ---- nbd_socket.c ---------------------------------------------------------------------------- */
 

@@ -123,7 +123,9 @@ static int spawn(struct bow_nbd *s, const char *nbdkit, char *argv[], int listen
 int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int listen_fd,
 		 struct bowimg_error *err)
 {
-	char nbdkit[PATH_MAX], plugin[PATH_MAX], image[PATH_MAX + 16], control[32];
+	char nbdkit[PATH_MAX], plugin[PATH_MAX], image[PATH_MAX + 16];
+	char arg0[] = "nbdkit", foreground[] = "--foreground", force[] = "force=changed";
+	char durability[32], control[32], learn[16];
 	bool process = opts->durability == BOWIMG_DURABILITY_PROCESS;
 
 	int ret = find_nbdkit(nbdkit, sizeof(nbdkit), err);
@@ -132,16 +134,11 @@ int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int list
 	if (ret)
 		return ret;
 	snprintf(image, sizeof(image), "image=%s", s->image);
+	snprintf(durability, sizeof(durability), "durability=%s", process ? "process" : "power");
 	snprintf(control, sizeof(control), "control=%d", CONTROL_FD);
-	char *argv[] = {
-		(char[]){"nbdkit"},
-		(char[]){"--foreground"},
-		plugin,
-		image,
-		process ? (char[]){"durability=process"} : (char[]){"durability=power"},
-		control,
-		opts->force & BOWIMG_FORCE_CHANGED ? (char[]){"force=changed"} : NULL,
-		NULL,
-	};
+	snprintf(learn, sizeof(learn), "learn=%s", opts->learn ? "yes" : "no");
+	char *argv[] = {arg0, foreground, plugin, image, durability, control, learn, force, NULL};
+	if (!(opts->force & BOWIMG_FORCE_CHANGED))
+		argv[7] = NULL;
 	return spawn(s, nbdkit, argv, listen_fd, err);
 }

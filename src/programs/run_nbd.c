@@ -8,8 +8,8 @@
 #include "fronts/process.h"
 #include "programs/run_command.h"
 
-static int run(struct bow_cli *cli, const struct bow_nbd *server, int signal_fd, int *status,
-	       int *caught)
+int bow_run_with_server(struct bow_cli *cli, const struct bow_nbd *server, int signal_fd,
+			int *status, int *caught)
 {
 	if (setenv("BOWIMG_URI", server->uri, 1) < 0 ||
 	    setenv("BOWIMG_SOCKET", server->socket, 1) < 0)
@@ -29,7 +29,7 @@ int bow_run_over_nbd(struct bow_cli *cli, const char *image, const struct bow_nb
 	int ret = signal_fd < 0 ? signal_fd : bow_nbd_start(&server, image, opts, signal_fd, &err);
 	if (ret)
 		return bow_cli_fail(cli, ret, &err);
-	ret = run(cli, &server, signal_fd, status, caught);
+	ret = bow_run_with_server(cli, &server, signal_fd, status, caught);
 	int stopped = bow_nbd_stop(&server, &err);
 	return stopped ? bow_cli_fail(cli, stopped, &err) : ret;
 }

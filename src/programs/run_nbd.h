@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* bowimg run --via=nbd. */
+/* A command with an NBD server around it: bowimg run --via=nbd, prepare --free-from=trim. */
 #ifndef BOW_PROGRAMS_RUN_NBD_H
 #define BOW_PROGRAMS_RUN_NBD_H
 
@@ -13,5 +13,12 @@
  */
 int bow_run_over_nbd(struct bow_cli *cli, const char *image, const struct bow_nbd_options *opts,
 		     int *status, int *caught);
+
+/*
+ * Run the command of `cli` with what it needs to find a server that is up; 0, or the exit status of
+ * a failure that has been printed.
+ */
+int bow_run_with_server(struct bow_cli *cli, const struct bow_nbd *server, int signal_fd,
+			int *status, int *caught);
 
 #endif

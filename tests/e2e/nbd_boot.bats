@@ -101,3 +101,57 @@ boot() {
 	unserve
 	roll_back
 }
+
+# free_ranges IMAGE [OPTION...]: "OFFSET BYTES" of what is free.
+free_ranges() {
+	local image=$1
+	shift
+	"$BOWIMG" map "$@" "$image" | grep -v '^#' | awk '$3 == "?" && $2 ~ /^0x/ { print $1, $2 }'
+}
+
+# scribble RANGES IMAGE: the oracle for every free map: random bytes over all that it calls free.
+scribble() {
+	local off bytes
+	while read -r off bytes; do
+		head -c $((bytes)) /dev/urandom |
+			dd of="$2" bs=1M oflag=seek_bytes seek=$((off)) conv=notrunc status=none
+	done <"$1"
+}
+
+sum_of() {
+	local off bytes total=0
+	while read -r off bytes; do total=$((total + bytes)); done <"$1"
+	echo $total
+}
+
+@test "prepare learns the free map from a guest that trims, and it is right" {
+	vm_command '{}' trim
+	LIMIT=200 expect 0 prepare --no-exact --free-from=trim disk.img -- "${vm[@]}"
+	grep -q 'from trim' <<<"$output"
+	[ "$(key free-source)" = trim ]
+	free_ranges disk.img >trimmed
+	expect 0 rollback disk.img
+	cp disk.img scribbled.img
+	scribble trimmed scribbled.img
+	clean_fs scribbled.img
+	for file in file1 file2 file3; do
+		cmp <(debugfs -R "cat /data/$file" scribbled.img 2>/dev/null) "$VM/root/data/$file"
+	done
+	# And it is all that there is, but for crumbs.
+	free_ranges disk.img --free-from=ext >by-bitmaps
+	[ "$(sum_of trimmed)" -gt $(($(sum_of by-bitmaps) * 95 / 100)) ]
+}
+
+@test "with a learned map the next boot can be undone" {
+	vm_command '{}' trim
+	LIMIT=200 expect 0 prepare --exact --free-from=trim disk.img -- "${vm[@]}"
+	cp -p --sparse=always disk.img prepared.img
+	expect 0 rollback prepared.img
+	before=$(sum prepared.img)
+	serve
+	boot "$uri" change
+	grep -q 'guest has finished' console
+	unserve
+	roll_back
+	clean_fs disk.img
+}

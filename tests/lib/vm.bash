@@ -106,6 +106,7 @@ vm_root_tree() {
 		case $line in
 		*task=change*) change ;;
 		*task=endless*) endless ;;
+		*task=trim*) $b rm /data/file4 && $b sync && $b fstrim -v / ;;
 		*task=look*) $b cat /data/new ;;
 		esac
 		$b mount -o remount,ro / && echo "guest has finished"
