@@ -14,6 +14,7 @@
 #	PREFIX			/usr/local
 #	DESTDIR			put before every installed path, for packages
 #	BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR	below PREFIX unless given
+#	NBDKITPLUGINDIR		the same: where nbdkit's own are, with PREFIX for its prefix
 #	ONLY			check-*: only tests whose path contains this
 #	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 60)
 #
@@ -52,9 +53,19 @@ ALL_LDFLAGS	:= $(if $(HARDEN),-Wl$(comma)-z$(comma)relro -Wl$(comma)-z$(comma)no
 LIB_LIBS	:= $(shell $(PKG_CONFIG) --libs $(LIB_PACKAGES)) -lpthread
 PROG_LIBS	:= $(shell $(PKG_CONFIG) --libs $(PROG_PACKAGES)) $(LIB_LIBS)
 
+# The plugin is built where nbdkit's headers are. Found first: next to the program, as in $(BUILD).
+NBDKIT		:= $(shell $(PKG_CONFIG) --exists nbdkit && echo yes)
+ifeq ($(NBDKIT),yes)
+nbdkit_prefix	:= $(shell $(PKG_CONFIG) --variable=prefix nbdkit)
+NBDKITPLUGINDIR	?= $(patsubst $(nbdkit_prefix)/%,$(PREFIX)/%,$(shell \
+		   $(PKG_CONFIG) --variable=plugindir nbdkit))
+endif
+NBDKITPLUGINDIR	?= $(LIBDIR)/nbdkit/plugins
+
 LAYERS		:= base device maps format log operations
 LIB_SRC		:= $(sort $(wildcard $(LAYERS:%=src/%/*.c)))
-FRONT_SRC	:= $(sort $(wildcard src/fronts/*.c))
+PLUGIN_SRC	:= $(sort $(wildcard src/fronts/nbdkit_*.c))
+FRONT_SRC	:= $(filter-out $(PLUGIN_SRC),$(sort $(wildcard src/fronts/*.c)))
 PROG_SRC	:= $(sort $(wildcard src/programs/*.c))
 TESTLIB_SRC	:= $(sort $(wildcard tests/lib/*.c))
 SUITES		:= unit property crash fault fuzz
@@ -71,8 +82,8 @@ endif
 HELP_TXT	:= $(sort $(wildcard src/programs/help/*.txt))
 
 objects		= $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-ALL_SRC		:= $(LIB_SRC) $(FRONT_SRC) $(PROG_SRC) $(TESTLIB_SRC) $(wildcard $(SUITES:%=tests/%/*.c)) \
-		   tests/fuzz/libfuzzer/driver.c
+ALL_SRC		:= $(LIB_SRC) $(FRONT_SRC) $(PLUGIN_SRC) $(PROG_SRC) $(TESTLIB_SRC) \
+		   $(wildcard $(SUITES:%=tests/%/*.c)) tests/fuzz/libfuzzer/driver.c
 TEST_PROGRAMS	:= $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 suite_programs	= $(filter $(BUILD)/tests/$(1)/%,$(TEST_PROGRAMS))
 only		= $(if $(ONLY),$(foreach t,$(1),$(if $(findstring $(ONLY),$(t)),$(t))),$(1))
@@ -82,6 +93,7 @@ LIBSO		:= $(BUILD)/$(SONAME)
 # With the internals visible: for the program and the tests, never installed.
 INTERNAL	:= $(BUILD)/internal.a
 PROGRAM		:= $(BUILD)/bowimg
+PLUGIN		:= $(if $(NBDKIT),$(BUILD)/nbdkit-bowimg-plugin.so)
 PC		:= $(BUILD)/libbowimg.pc
 
 ifeq ($(V),)
@@ -97,12 +109,12 @@ endif
 	check-root check-package check-crash-asan check-mutants coverage lint asan bench \
 	install uninstall help clean format print-cppflags print-test-libs FORCE
 
-all: $(PROGRAM) $(LIBA) $(LIBSO) $(PC)
+all: $(PROGRAM) $(LIBA) $(LIBSO) $(PLUGIN) $(PC)
 
 # ---- what is built ---------------------------------------------------------------------------
 
 BUILD_CONFIG	:= $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(PROG_LIBS) $(PREFIX) \
-		   $(LIBDIR) $(INCLUDEDIR)
+		   $(LIBDIR) $(INCLUDEDIR) $(NBDKITPLUGINDIR)
 $(BUILD)/.build-config: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(BUILD_CONFIG)' | cmp -s - $@ || printf '%s\n' '$(BUILD_CONFIG)' >$@
@@ -143,6 +155,14 @@ $(LIBSO): $(call objects,$(LIB_SRC)) $(BUILD)/gen/version-script
 
 $(PROGRAM): $(call objects,$(PROG_SRC)) $(INTERNAL)
 	$(call quiet,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pie -o $@ $^ $(PROG_LIBS)
+
+$(BUILD)/obj/src/fronts/nbd_exec.o: ALL_CPPFLAGS += -DBOW_NBDKIT_PLUGIN_DIR='"$(NBDKITPLUGINDIR)"'
+
+# It shows nbdkit one function, and brings a library of its own.
+$(BUILD)/nbdkit-bowimg-plugin.so: $(call objects,$(PLUGIN_SRC)) $(LIBA)
+	$(call quiet,LD)echo '{ global: plugin_init; local: *; };' >$(BUILD)/gen/plugin-script && \
+		$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -shared -Wl,--version-script=$(BUILD)/gen/plugin-script \
+		-o $@ $^ $(LIB_LIBS)
 
 $(PC): $(BUILD)/.build-config include/bowimg.h
 	$(call quiet,GEN)printf '%s\n' 'Name: libbowimg' 'Description: undo for disk images' \
@@ -222,6 +242,7 @@ coverage:
 
 bench: all
 	BUILD=$(BUILD) scripts/bench
+	BUILD=$(BUILD) scripts/bench-nbd
 
 # For the tools that read C without building it, or build single files in their own way.
 print-cppflags:
@@ -236,7 +257,7 @@ format:
 
 INSTALLED := $(BINDIR)/bowimg $(LIBDIR)/libbowimg.a $(LIBDIR)/$(SONAME) $(LIBDIR)/libbowimg.so \
 	$(PKGCONFIGDIR)/libbowimg.pc $(INCLUDEDIR)/bowimg.h $(MANDIR)/man1/bowimg.1 \
-	$(MANDIR)/man5/bowimg-format.5
+	$(MANDIR)/man5/bowimg-format.5 $(if $(PLUGIN),$(NBDKITPLUGINDIR)/nbdkit-bowimg-plugin.so)
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
@@ -244,6 +265,7 @@ install: all
 	install -m 644 $(LIBA) $(DESTDIR)$(LIBDIR)/libbowimg.a
 	install -m 755 $(LIBSO) $(DESTDIR)$(LIBDIR)/$(SONAME)
 	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libbowimg.so
+	$(if $(PLUGIN),install -m 755 $(PLUGIN) $(DESTDIR)$(NBDKITPLUGINDIR)/nbdkit-bowimg-plugin.so)
 	install -m 644 $(PC) $(DESTDIR)$(PKGCONFIGDIR)/libbowimg.pc
 	install -m 644 include/bowimg.h $(DESTDIR)$(INCLUDEDIR)/bowimg.h
 	install -m 644 man/bowimg.1 $(DESTDIR)$(MANDIR)/man1/bowimg.1

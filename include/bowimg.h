@@ -166,6 +166,37 @@ struct bowimg_prepare_report {
 int bowimg_prepare(const char *path, const struct bowimg_prepare_options *opts,
 		   struct bowimg_prepare_report *report, struct bowimg_error *err);
 
+/* ---- learning the free map from a guest's trims ------------------------------------------ */
+
+/*
+ * An image without a checkpoint, served while a guest runs that trims what it does not need. A trim
+ * changes nothing on the image; a write or zero takes its range back. What is written here cannot
+ * be undone: the checkpoint comes afterwards. The calls for I/O are like those under "serving".
+ */
+typedef struct bowimg_learner bowimg_learner;
+
+/* Errors as of bowimg_prepare(), as far as they can be known yet. */
+int bowimg_learn_open(const char *path, bowimg_learner **out, struct bowimg_error *err);
+
+uint64_t bowimg_learn_size(const bowimg_learner *learner);
+int bowimg_learn_read(bowimg_learner *learner, void *buf, size_t bytes, uint64_t off,
+		      struct bowimg_error *err);
+int bowimg_learn_write(bowimg_learner *learner, const void *buf, size_t bytes, uint64_t off,
+		       unsigned flags, struct bowimg_error *err);
+int bowimg_learn_zero(bowimg_learner *learner, uint64_t off, uint64_t bytes, unsigned flags,
+		      struct bowimg_error *err);
+int bowimg_learn_discard(bowimg_learner *learner, uint64_t off, uint64_t bytes,
+			 struct bowimg_error *err);
+int bowimg_learn_flush(bowimg_learner *learner, struct bowimg_error *err);
+
+/*
+ * Flush and release; with `opts` (whose free_from is not looked at), open a checkpoint first, whose
+ * free map is what was trimmed and not written since. No other call may be in flight. The handle is
+ * gone even when an error is returned. -ENOSPC: nothing was trimmed. NULL is accepted.
+ */
+int bowimg_learn_close(bowimg_learner *learner, const struct bowimg_prepare_options *opts,
+		       struct bowimg_prepare_report *report, struct bowimg_error *err);
+
 /* ---- serving ----------------------------------------------------------------------------- */
 
 /* An image with an open checkpoint, served to a guest. Several may be open in one process. */

@@ -6,6 +6,18 @@
 #include "log/log.h"
 #include "operations/operations.h"
 
+struct bow_freemap_info;
+
+/* ---- public.c: the two halves of prepare ----------------------------------------------------- */
+
+/* Can this be prepared at all? Asked before the file system is looked at. */
+int bow_prepare_check(struct bow_dev *dev, struct bowimg_error *err);
+
+/* Prepare with this free map, of which exact mode takes out what is not zero. */
+int bow_prepare_with_map(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
+			 struct bow_bitmap *free, const struct bow_freemap_info *info,
+			 struct bowimg_prepare_report *report, struct bowimg_error *err);
+
 /* ---- identify.c: what is this image, and in which state? ------------------------------------- */
 
 struct bow_identity {

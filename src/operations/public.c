@@ -173,6 +173,16 @@ static int choose_exact(struct bow_dev *dev, enum bowimg_choice choice, struct f
 	return rc;
 }
 
+static int settle_exact(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
+			struct finding *f, struct bowimg_error *err)
+{
+	int rc = choose_exact(dev, opts->exact, f, err);
+
+	if (!rc && f->exact)
+		rc = bow_freemap_keep_zeros(dev, f->free, &opts->events, err);
+	return rc;
+}
+
 static int find_free(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
 		     struct finding *f, struct bowimg_error *err)
 {
@@ -182,15 +192,10 @@ static int find_free(struct bow_dev *dev, const struct bowimg_prepare_options *o
 	if (!f->free)
 		return bow_err_errno(err, -ENOMEM, "read the free map");
 	rc = bow_freemap_read(dev, opts->free_from, f->free, &f->info, &opts->events, err);
-	if (!rc)
-		rc = choose_exact(dev, opts->exact, f, err);
-	if (!rc && f->exact)
-		rc = bow_freemap_keep_zeros(dev, f->free, &opts->events, err);
-	return rc;
+	return rc ? rc : settle_exact(dev, opts, f, err);
 }
 
-/* Can this be prepared at all? Asked before the file system is looked at. */
-static int check_image(struct bow_dev *dev, struct bowimg_error *err)
+int bow_prepare_check(struct bow_dev *dev, struct bowimg_error *err)
 {
 	struct bow_identity id;
 	int rc;
@@ -233,6 +238,16 @@ static int prepare_found(struct bow_dev *dev, const struct bowimg_prepare_option
 	return 0;
 }
 
+int bow_prepare_with_map(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
+			 struct bow_bitmap *free, const struct bow_freemap_info *info,
+			 struct bowimg_prepare_report *report, struct bowimg_error *err)
+{
+	struct finding f = {.free = free, .info = *info};
+	int rc = settle_exact(dev, opts, &f, err);
+
+	return rc ? rc : prepare_found(dev, opts, &f, report, err);
+}
+
 static const struct bowimg_prepare_options prepare_defaults;
 
 int bowimg_prepare(const char *path, const struct bowimg_prepare_options *opts,
@@ -245,7 +260,7 @@ int bowimg_prepare(const char *path, const struct bowimg_prepare_options *opts,
 	if (rc)
 		return rc;
 	opts = opts ? opts : &prepare_defaults;
-	rc = check_image(dev, err);
+	rc = bow_prepare_check(dev, err);
 	if (!rc)
 		rc = find_free(dev, opts, &f, err);
 	if (!rc)
@@ -282,7 +297,7 @@ static int map_of_image(const char *path, const struct bowimg_prepare_options *o
 
 	if (rc)
 		return rc;
-	rc = check_image(dev, err);
+	rc = bow_prepare_check(dev, err);
 	if (!rc)
 		rc = find_free(dev, opts, &f, err);
 	if (!rc)

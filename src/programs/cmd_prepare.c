@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "programs/prepare_trim.h"
+
 static const struct bow_cli_choice stores[] = {
 	{"free", BOWIMG_STORE_FREE},
 	{"tail", BOWIMG_STORE_TAIL},
@@ -71,10 +73,17 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 	const char *image = cli->operands[0];
 	struct bowimg_prepare_report report = {0};
 	struct bowimg_error err = {0};
+	int ret;
 
-	int ret = bowimg_prepare(image, opts, &report, &err);
-	if (ret)
-		return bow_cli_fail(cli, ret, &err);
+	if (cli->command) {
+		ret = bow_prepare_by_command(cli, opts, &report);
+		if (ret)
+			return ret;
+	} else {
+		ret = bowimg_prepare(image, opts, &report, &err);
+		if (ret)
+			return bow_cli_fail(cli, ret, &err);
+	}
 	bow_cli_say(cli,
 		    opts->dry_run ? "%s: nothing was changed; prepare would open a checkpoint:"
 				  : "%s: checkpoint opened",
@@ -85,9 +94,28 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 	return BOW_EXIT_DONE;
 }
 
+/* A command can follow only with the source that needs one; else "--" ends the options. */
+static bool names_trim(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--free-from=trim") == 0 ||
+		    (strcmp(argv[i], "--free-from") == 0 && i + 1 < argc &&
+		     strcmp(argv[i + 1], "trim") == 0))
+			return true;
+	return false;
+}
+
+static int check_command(struct bow_cli *cli)
+{
+	if (!cli->takes_command || cli->command_count > 0)
+		return 0;
+	return bow_cli_usage(cli, "--free-from=trim needs a command that trims the disk: IMAGE -- "
+				  "COMMAND [ARG...]");
+}
+
 int bow_cmd_prepare(int argc, char **argv)
 {
-	struct bow_cli cli = {0};
+	struct bow_cli cli = {.takes_command = names_trim(argc, argv)};
 	struct bowimg_prepare_options opts = {0};
 	int exact = BOWIMG_DEFAULT, store = BOWIMG_STORE_FREE, on_full = BOWIMG_ON_FULL_DEFAULT;
 	const struct bow_cli_option options[] = {
@@ -102,9 +130,11 @@ int bow_cmd_prepare(int argc, char **argv)
 	};
 
 	int status = bow_cli_parse(&cli, argc, argv, options);
-	if (status || (status = bow_cli_want_operands(&cli, 1, 1, "IMAGE")))
+	if (status || (status = bow_cli_want_operands(&cli, 1, 1, "IMAGE")) ||
+	    (status = check_command(&cli)))
 		return status;
-	bow_cli_ignore_sigpipe();
+	if (!cli.command)
+		bow_cli_ignore_sigpipe();
 	opts.exact = (enum bowimg_choice)exact;
 	opts.store = (enum bowimg_store)store;
 	opts.on_full = (enum bowimg_on_full)on_full;

@@ -17,6 +17,7 @@
 #include "fronts/memory.h"
 #include "fronts/process.h"
 #include "programs/run_command.h"
+#include "programs/run_nbd.h"
 
 enum { RUN_FAILED = 125 };
 enum via { VIA_DEFAULT, VIA_LOOP, VIA_FUSE, VIA_NBD };
@@ -110,6 +111,19 @@ struct outcome {
 	bool success, still_up;
 };
 
+static int serve_over_nbd(struct run *r, struct outcome *out)
+{
+	const struct bow_nbd_options opts = {
+		.durability = (enum bowimg_durability)r->serving.durability,
+		.force = r->serving.force,
+	};
+	int caught = 0;
+
+	int ret = bow_run_over_nbd(r->cli, r->image, &opts, &out->status, &caught);
+	out->success = out->status == 0 && !caught;
+	return ret;
+}
+
 static int serve_and_run(struct run *r, struct outcome *out)
 {
 	const struct bow_service_options opts = {
@@ -142,7 +156,7 @@ static int run(struct run *r)
 	int ret = ensure_checkpoint(r, &opened);
 	if (ret)
 		return ret;
-	int served = serve_and_run(r, &out);
+	int served = r->via == VIA_NBD ? serve_over_nbd(r, &out) : serve_and_run(r, &out);
 	if (out.still_up)
 		say(r, "the checkpoint stays open, since the disk is still in use");
 	/* The command was not run at all: what was there before stays as it is. */
@@ -160,8 +174,7 @@ static int choose_via(struct run *r)
 	int ret = 0;
 
 	if (r->via == VIA_NBD) {
-		ret = bow_err(&err, -EOPNOTSUPP, "run: --via=nbd is not supported in this version");
-		bow_err_hint(&err, "use --via=loop (root) or --via=fuse");
+		ret = bow_nbd_usable(&err);
 	} else if (r->via == VIA_LOOP) {
 		ret = bow_cgroup_refuse_limited(&err);
 	} else if (r->via == VIA_DEFAULT) {

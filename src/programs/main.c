@@ -25,6 +25,7 @@ static const struct command commands[] = {
 	{"attach", bow_cmd_attach, "show the disk as a file or a loop device, with undo",
 	 help_attach},
 	{"detach", bow_cmd_detach, "take that file or loop device away again", help_detach},
+	{"serve", bow_cmd_serve, "serve the disk over NBD, with undo", help_serve},
 	{"run", bow_cmd_run, "run a command on the disk, then roll back or commit", help_run},
 	{"rollback", bow_cmd_rollback, "bring the image back to what it was at prepare",
 	 help_rollback},

@@ -4,7 +4,7 @@
 
 load ../lib/common
 
-VERBS="prepare status mount umount attach detach run rollback commit verify log map"
+VERBS="prepare status mount umount attach detach serve run rollback commit verify log map"
 
 @test "the version is that of the header" {
 	expect 0 --version
@@ -58,7 +58,7 @@ VERBS="prepare status mount umount attach detach run rollback commit verify log 
 }
 
 @test "a missing operand is a usage error for every verb" {
-	for verb in prepare status mount umount attach detach rollback commit verify log map; do
+	for verb in prepare status mount umount attach detach serve rollback commit verify log map; do
 		refused 2 "see bowimg $verb --help" "$verb"
 	done
 }

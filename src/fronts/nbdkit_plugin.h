@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the nbdkit plugin share. */
+#ifndef BOW_FRONTS_NBDKIT_PLUGIN_H
+#define BOW_FRONTS_NBDKIT_PLUGIN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fronts/nbd_report.h"
+#include "fronts/nbdkit_disk.h"
+
+/* nbdkit knows one image per process; a request holds `in_use` for reading, closing for writing. */
+extern struct bow_nbdkit {
+	char *path;
+	struct bowimg_open_options opts;
+	int control;
+	bool learn;
+	bool cheap_zeros;
+	struct bow_nbdkit_disk disk;
+	bool ordered; /* to prepare, when it is closed */
+	struct bow_nbd_order order;
+	pthread_rwlock_t in_use;
+	atomic_int last_error;
+} bow_nbdkit;
+
+/* Say it where bowimg's messages go, or else by nbdkit's own means. */
+void bow_nbdkit_complain(const char *text, const char *hint);
+
+/* ---- nbdkit_requests.c: callbacks ------------------------------------------------------------ */
+
+int bow_nbdkit_read(void *handle, void *buf, uint32_t count, uint64_t off, uint32_t flags);
+int bow_nbdkit_write(void *handle, const void *buf, uint32_t count, uint64_t off, uint32_t flags);
+int bow_nbdkit_flush(void *handle, uint32_t flags);
+int bow_nbdkit_trim(void *handle, uint32_t count, uint64_t off, uint32_t flags);
+int bow_nbdkit_zero(void *handle, uint32_t count, uint64_t off, uint32_t flags);
+
+#endif
