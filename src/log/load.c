@@ -214,7 +214,8 @@ static int check_against_map(struct loader *l, struct bowimg_error *err)
 		return bow_err(err, -EUCLEAN, "the saved free map names a block that is in use");
 	if (!is_subset(b->held, b->free, b->count) || !is_subset(l->live, b->free, b->count))
 		return bow_err(err, -EUCLEAN, "the log uses a block that is not free");
-	/* A block's life goes forward only: once the file system's, it is nobody's parking place. */
+	/* A block's life goes forward only: once the file system's, it is nobody's parking place.
+	 */
 	if (bow_bitmap_intersects(b->held, l->live))
 		return bow_err(err, -EUCLEAN, "the log parks something on a block that is in use");
 	if (bow_bitmap_intersects(b->taken, b->free))
