@@ -246,7 +246,7 @@ bench: all
 
 # For the tools that read C without building it, or build single files in their own way.
 print-cppflags:
-	@echo '$(ALL_CPPFLAGS)'
+	@echo '$(ALL_CPPFLAGS) -DBOW_NBDKIT_PLUGIN_DIR="$(NBDKITPLUGINDIR)"'
 print-test-libs:
 	@echo '$(PROG_LIBS) -lcmocka'
 
