@@ -16,7 +16,7 @@
 #	BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR	below PREFIX unless given
 #	NBDKITPLUGINDIR		the same: where nbdkit's own are, with PREFIX for its prefix
 #	ONLY			check-*: only tests whose path contains this
-#	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 60)
+#	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 20)
 #
 # A change of flags rebuilds everything ($(BUILD)/.build-config remembers them).
 
