@@ -31,6 +31,14 @@ int bow_freemap_read(struct bow_dev *dev, const char *spec, struct bow_bitmap *o
  */
 int bow_freemap_mark(struct bow_bitmap *out, uint64_t image_size, uint64_t off, uint64_t bytes);
 
+/*
+ * volume.c: what lies at [off, off + bytes) of dev, a whole disk or a partition, by `spec` as
+ * above, but no "map:FILE", which speaks of the whole image. info->what names what was found.
+ */
+int bow_freemap_volume(struct bow_dev *dev, uint64_t off, uint64_t bytes, const char *spec,
+		       struct bow_bitmap *out, struct bow_freemap_info *info,
+		       const struct bowimg_events *events, struct bowimg_error *err);
+
 /* ext.c: ext2/3/4 at [off, off + bytes) of dev, through libext2fs. */
 int bow_freemap_ext(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
 		    struct bow_freemap_info *info, struct bowimg_error *err);
