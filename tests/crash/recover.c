@@ -2,6 +2,8 @@
 /* After a crash: what the state may be, and the way from it to the end of the checkpoint. */
 #include "crash.h"
 
+#include "base/bytes.h"
+
 #define BIT(state) (1u << (state))
 #define LOOK_PERCENT 35u
 
@@ -31,6 +33,20 @@ static unsigned legal_now(const struct lab *lab)
 	return states;
 }
 
+/* A checkpoint is open only when the note is whole: before, the bare image still looks usable. */
+static int check_note(struct lab *lab)
+{
+	uint32_t off;
+
+	for (off = SIM_SECTOR; off < SIM_BLOCK; off += SIM_SECTOR)
+		if (!bow_is_zero(lab->oracle.original + off, SIM_SECTOR) &&
+		    !memcmp(lab->disk.cache + off, lab->oracle.original + off, SIM_SECTOR))
+			return lab_bad(lab,
+				       "the state is checkpoint, but sector %u is not the note's",
+				       off / SIM_SECTOR);
+	return LAB_OK;
+}
+
 int crash_state(struct timeline *t, enum bowimg_state *state)
 {
 	static const char *const doing[] = {"prepare", "serving", "rollback", "commit",
@@ -45,6 +61,8 @@ int crash_state(struct timeline *t, enum bowimg_state *state)
 	if (!(legal_now(&t->lab) & BIT(st.state)))
 		return lab_bad(&t->lab, "a crash in %s left the state %s", doing[t->lab.intent],
 			       bowimg_state_name(st.state));
+	if (st.state == BOWIMG_STATE_CHECKPOINT)
+		rc = check_note(&t->lab);
 	/* Of a killed prepare the cache may show more than the storage has. */
 	if (st.state == BOWIMG_STATE_CHECKPOINT && t->lab.intent != LAB_AGAIN &&
 	    (t->lab.intent != LAB_PREPARE || t->power)) {
@@ -54,7 +72,7 @@ int crash_state(struct timeline *t, enum bowimg_state *state)
 			order_resume(&t->lab.order);
 		t->lab.order.block_0_may_move = false;
 	}
-	return LAB_OK;
+	return rc;
 }
 
 void crash_kill(struct timeline *t, bool power)

@@ -20,6 +20,20 @@ static void choose_free_map(struct lab_params *p, struct rng *r)
 		p->is_free[b] = !rng_chance(r, used_percent);
 }
 
+/* Free blocks for the log and a few backups: then the file has to grow while it is served. */
+static void tight_params(struct lab_params *p, struct rng *r)
+{
+	uint32_t b, left = rng_between(r, 18, 22), blocks = rng_between(r, 40, 60);
+
+	p->size = (uint64_t)blocks * SIM_BLOCK;
+	memset(p->is_free, 0, sizeof(p->is_free));
+	while (left > 0) {
+		b = rng_between(r, 1, blocks - 1);
+		left -= !p->is_free[b];
+		p->is_free[b] = true;
+	}
+}
+
 void crash_params(struct lab_params *p, struct rng *r)
 {
 	static const uint32_t odd[] = {0, 0, 0, 512, 1000, 3584};
@@ -44,6 +58,9 @@ void crash_params(struct lab_params *p, struct rng *r)
 	if (rng_chance(r, 10))
 		p->durability = BOWIMG_DURABILITY_PROCESS;
 	choose_free_map(p, r);
+	if (p->on_full == BOWIMG_ON_FULL_TAIL && p->store == BOWIMG_STORE_FREE && !p->host_limit &&
+	    rng_chance(r, 40))
+		tight_params(p, r);
 }
 
 #define BIG_BLOCKS 16384u

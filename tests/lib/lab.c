@@ -88,6 +88,7 @@ void lab_make_image(struct lab *lab, const struct lab_params *p, uint64_t seed)
 	lab->why[0] = '\0';
 	lab->intent = lab->before = LAB_PREPARE;
 	lab->stream_off = 0;
+	lab->story = NO_STORY;
 	sim_format(&lab->disk, p->size, p->sector_size, p->can_grow);
 	if (p->can_grow && p->host_limit)
 		lab->disk.host_limit = p->host_limit;
@@ -114,6 +115,7 @@ void lab_fork(struct lab *dst, const struct lab *src, const struct sim_cut *cut,
 	dst->next_token = rng_mix(src->next_token, seed);
 	dst->intent = src->intent;
 	dst->before = src->before;
+	dst->story = NO_STORY;
 	dst->why[0] = '\0';
 	dst->disk.trace = dst->trace;
 	sim_power_cut(&dst->disk, &src->disk, cut);

@@ -55,8 +55,10 @@ struct lab {
 	bowimg *engine; /* NULL: nobody serves the disk */
 	enum lab_intent intent;
 	enum lab_intent before; /* what ended the checkpoint before this one; PREPARE: none did */
-	uint64_t stream_off;	/* where the next request of a sequential writer begins */
-	bool unbroken;		/* nothing was killed or cut since the checkpoint was opened */
+	enum { NO_STORY, ZEROED, ZEROED_FLUSHED } story; /* what the next request may go on with */
+	uint64_t zeroed_off;
+	uint64_t stream_off; /* where the next request of a sequential writer begins */
+	bool unbroken;	     /* nothing was killed or cut since the checkpoint was opened */
 	struct rng rng;
 	uint64_t next_token;  /* contents are numbered: none is used twice */
 	uint8_t *buf, *image; /* scratch: a request's data, the whole disk */

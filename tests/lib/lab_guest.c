@@ -191,14 +191,34 @@ static void choose_range(struct lab *lab, uint32_t max_blocks, struct lab_reques
 	req->bytes = high - low;
 }
 
+/* Zeros, a flush, a write there: three in a row that chance alone brings together too rarely. */
+static bool go_on_with_story(struct lab *lab, struct lab_request *req)
+{
+	bool flushed = lab->story == ZEROED_FLUSHED;
+
+	if (lab->story == NO_STORY || !rng_chance(&lab->rng, flushed ? 70 : 40))
+		return false;
+	lab->story = flushed ? NO_STORY : ZEROED_FLUSHED;
+	req->kind = flushed ? LAB_WRITE : LAB_FLUSH;
+	req->off = flushed ? lab->zeroed_off : 0;
+	req->bytes = flushed ? bow_min(SIM_SECTOR, lab->p.size - req->off) : 0;
+	return true;
+}
+
 void lab_choose(struct lab *lab, uint32_t max_blocks, struct lab_request *req)
 {
 	memset(req, 0, sizeof(*req));
 	req->kind = choose_kind(lab);
+	if (req->kind != LAB_FLUSH && go_on_with_story(lab, req))
+		return;
 	if (req->kind == LAB_FLUSH)
 		return;
 	choose_range(lab, max_blocks, req);
 	req->old_content = rng_chance(&lab->rng, 12);
+	lab->story = req->kind == LAB_ZERO ? ZEROED : NO_STORY;
+	lab->zeroed_off = bow_div_up(req->off, SIM_BLOCK) * SIM_BLOCK;
+	if (lab->zeroed_off >= lab->p.size)
+		lab->story = NO_STORY;
 }
 
 /* Some blocks more of a stream, or a small write in its neighbourhood. */
