@@ -32,19 +32,33 @@
 #define LIFTS 128u		    /* logged at a time */
 #define RESERVE_ALL_BLK (16u << 20) /* up to 64 GiB all block states are allocated at attach */
 
+/* Every page is touched now: serving must not need memory in order to make memory free. */
+static void *touched(size_t count, size_t size)
+{
+	size_t bytes = count * size;
+	volatile uint8_t *p = malloc(bytes);
+
+	for (size_t at = 0; p && at < bytes; at += BOW_BLOCK)
+		p[at] = 0;
+	if (p)
+		p[bytes - 1] = 0;
+	return (void *)p;
+}
+
 static int allocate(struct bowimg *img)
 {
 	img->lift_ready = bow_bitmap_new(img->blocks.count);
-	img->batch = calloc(BOW_RECORD_MAX_ENTRIES, sizeof(img->batch[0]));
+	img->batch = touched(BOW_RECORD_MAX_ENTRIES, sizeof(img->batch[0]));
 	if (!img->lift_ready || !img->batch)
 		return -ENOMEM;
-	/* Touched now: serving must not need memory in order to make memory free. */
-	memset(img->batch, 0, BOW_RECORD_MAX_ENTRIES * sizeof(img->batch[0]));
 	for (unsigned i = 0; i < BOW_OPS; i++) {
-		img->ops[i].buf = malloc((size_t)BOW_COPY_MAX_BLK * BOW_BLOCK);
-		if (!img->ops[i].buf)
+		struct bow_op *op = &img->ops[i];
+
+		op->buf = touched(BOW_COPY_MAX_BLK, BOW_BLOCK);
+		op->dests = touched(BOW_OP_ENTRIES, sizeof(op->dests[0]));
+		op->entries = touched(BOW_OP_ENTRIES, sizeof(op->entries[0]));
+		if (!op->buf || !op->dests || !op->entries)
 			return -ENOMEM;
-		memset(img->ops[i].buf, 0, (size_t)BOW_COPY_MAX_BLK * BOW_BLOCK);
 	}
 	if (img->blocks.count > RESERVE_ALL_BLK)
 		return 0;
@@ -146,8 +160,11 @@ void bow_engine_free(bowimg *img)
 	bow_log_release(&img->log);
 	bow_blocks_release(&img->blocks);
 	bow_bitmap_free(img->lift_ready);
-	for (unsigned i = 0; i < BOW_OPS; i++)
+	for (unsigned i = 0; i < BOW_OPS; i++) {
 		free(img->ops[i].buf);
+		free(img->ops[i].dests);
+		free(img->ops[i].entries);
+	}
 	free(img->batch);
 	pthread_cond_destroy(&img->changed);
 	pthread_mutex_destroy(&img->lock);

@@ -36,10 +36,9 @@ struct bow_op {
 	uint64_t old_live0;	   /* where block 0's live copy was, if this op moved it; else 0 */
 	uint64_t dests_left;	   /* blocks still promised to it */
 	uint64_t units;		   /* of room in the log, promised to it */
-	struct bow_run dests[BOW_OP_ENTRIES]; /* blocks it was given; guarded by img->lock */
-	uint32_t n_dests;
-	struct bow_entry entries[BOW_OP_ENTRIES];
-	uint32_t n;
+	struct bow_run *dests;	   /* blocks it was given; guarded by img->lock */
+	struct bow_entry *entries; /* room for BOW_OP_ENTRIES, as in dests */
+	uint32_t n_dests, n;
 	uint8_t *buf; /* BOW_COPY_MAX_BLK blocks */
 };
 
