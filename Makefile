@@ -16,7 +16,7 @@
 #	BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR	below PREFIX unless given
 #	NBDKITPLUGINDIR		the same: where nbdkit's own are, with PREFIX for its prefix
 #	ONLY			check-*: only tests whose path contains this
-#	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 20)
+#	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 60)
 #
 # A change of flags rebuilds everything ($(BUILD)/.build-config remembers them).
 
@@ -106,7 +106,7 @@ endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all tests check $(SUITES:%=check-%) check-bats check-e2e \
-	check-root check-package check-crash-asan check-mutants coverage lint asan bench \
+	check-root check-package check-crash-asan check-mutants check-coverage coverage lint asan bench \
 	install uninstall help clean format print-cppflags print-test-libs FORCE
 
 all: $(PROGRAM) $(LIBA) $(LIBSO) $(PLUGIN) $(PC)
@@ -239,6 +239,8 @@ check-mutants: all tests
 
 coverage:
 	scripts/coverage $(BUILD)
+check-coverage:
+	$(if $(V),,@)exec 9>&1; SUMMARY_FD=9 scripts/run-tests -n coverage scripts/coverage $(BUILD)
 
 bench: all
 	BUILD=$(BUILD) scripts/bench

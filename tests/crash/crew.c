@@ -138,5 +138,10 @@ FILE *crash_summary(void)
 	const char *text = getenv("SUMMARY_FD");
 	int fd = text && *text ? dup(atoi(text)) : -1;
 
-	return fd < 0 ? NULL : fdopen(fd, "w");
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");
+
+	/* A child of ours would print again what is still in a buffer. */
+	if (f)
+		setvbuf(f, NULL, _IOLBF, BUFSIZ);
+	return f;
 }
