@@ -29,7 +29,8 @@
 #include "base/bytes.h"
 #include "operations/engine.h"
 
-#define LIFTS 128u		    /* logged at a time */
+#define LIFTS 128u	/* logged at a time */
+#define REGION_SHARE 8u /* of the free blocks one in so many is for what lies around writes */
 #define RESERVE_ALL_BLK (16u << 20) /* up to 64 GiB all block states are allocated at attach */
 
 /* Every page is touched now: serving must not need memory in order to make memory free. */
@@ -94,6 +95,7 @@ static int adopt(struct bowimg *img, struct bow_checkpoint *cp, struct bowimg_er
 	img->log.newest = cp->newest;
 	img->log.pos = cp->next_pos;
 	img->log.next_seq = cp->next_seq;
+	img->region_left_blk = img->sb.free_total_blk / REGION_SHARE;
 	bow_alloc_init(&img->alloc, &img->blocks, cp->tail_next, img->dev->size / BOW_BLOCK);
 	return 0;
 }

@@ -28,11 +28,11 @@ struct bow_ticket {
 /* A request that changes block states, from the moment it locks its blocks. */
 struct bow_op {
 	bool active;
-	uint64_t first, count;	   /* locked blocks: the request's, and around them those ahead */
-	uint64_t core, core_count; /* the request's own */
-	uint64_t taken_behind;	   /* FREE blocks behind them that its TAKE includes */
-	bool block0;		   /* holds block 0, too: writes it, or moves its live copy */
-	bool to_tail;		   /* its backups go to the tail */
+	uint64_t first, count;	     /* locked blocks: the request's, and around them those ahead */
+	uint64_t core, core_count;   /* the request's own */
+	uint64_t taken, taken_count; /* its own, and FREE ones around that its TAKE includes */
+	bool block0;		     /* holds block 0, too: writes it, or moves its live copy */
+	bool to_tail;		     /* its backups go to the tail */
 	uint64_t old_live0;	   /* where block 0's live copy was, if this op moved it; else 0 */
 	uint64_t dests_left;	   /* blocks still promised to it */
 	uint64_t units;		   /* of room in the log, promised to it */
@@ -65,6 +65,7 @@ struct bowimg {
 	unsigned active_ops;
 	struct bow_stream streams[BOW_STREAMS];
 	unsigned next_stream;
+	uint64_t region_left_blk; /* that may still be taken around scattered writes */
 	uint64_t dests_promised, tail_promised, units_promised; /* sums over the ops */
 	uint64_t lifts;			/* blocks in lift and lift_ready: an entry each at worst */
 	struct bow_bitmap *lift_ready;	/* lifts whose data is past a barrier */

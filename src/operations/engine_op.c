@@ -43,7 +43,7 @@ bool bow_op_delays(const struct bowimg *img, uint64_t first, uint64_t count)
 		if (!op->active)
 			continue;
 		seen++;
-		if (overlap(op->core, op->core_count + op->taken_behind, first, count))
+		if (overlap(op->taken, op->taken_count, first, count))
 			return true;
 	}
 	return false;
@@ -81,9 +81,8 @@ static struct bow_op *idle_slot(struct bowimg *img)
 static void reset(struct bow_op *op, uint64_t first, uint64_t count, bool block0)
 {
 	op->active = true;
-	op->first = op->core = first;
-	op->count = op->core_count = count;
-	op->taken_behind = 0;
+	op->first = op->core = op->taken = first;
+	op->count = op->core_count = op->taken_count = count;
 	op->block0 = block0;
 	op->to_tail = false;
 	op->old_live0 = 0;

@@ -83,9 +83,8 @@ static int plan_with(struct bowimg *img, struct bow_op *op, bool ahead, struct n
 	uint64_t dests;
 	int rc = -EAGAIN;
 
-	op->first = op->core;
-	op->count = op->core_count;
-	op->taken_behind = 0;
+	op->first = op->taken = op->core;
+	op->count = op->taken_count = op->core_count;
 	count_needs(img, op, needs);
 	dests = needs->dests + (ahead ? bow_op_widen(img, op) : 0);
 	if (img->alloc.free_blk >= img->dests_promised)
@@ -109,7 +108,7 @@ static int plan(struct bowimg *img, struct bow_op *op, struct needs *needs,
 		return bow_err_errno(err, -ENOMEM, "prepare blocks");
 	rc = plan_with(img, op, true, needs, err);
 	/* What was added for later must not be what there is no room for. */
-	if (rc == -ENOSPC && op->count > op->core_count)
+	if ((rc == -ENOSPC || rc == -EAGAIN) && op->count > op->core_count)
 		rc = plan_with(img, op, false, needs, err);
 	return rc;
 }

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* What is prepared ahead: it saves barriers, and keeps to its share of the free blocks. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mem_dev.h"
+#include "operations/operations.h"
+#include "rng.h"
+
+#define BLOCK ((uint64_t)BOWIMG_BLOCK_SIZE)
+#define IMAGE_BLK 16384u /* 64 MiB; all but the first MiB is free */
+#define USED_BLK 256u
+
+struct fixture {
+	struct bow_dev *dev;
+	bowimg *img;
+	struct bowimg_counters start;
+	uint8_t buf[16 * BOWIMG_BLOCK_SIZE];
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct bow_bitmap *free_map = bow_bitmap_new(IMAGE_BLK);
+	struct bow_prepare_plan plan = {.free = free_map,
+					.free_source = "map",
+					.store = BOWIMG_STORE_FREE,
+					.on_full = BOWIMG_ON_FULL_STOP};
+	struct bowimg_prepare_report report;
+
+	f->dev = mem_dev_new(IMAGE_BLK * BLOCK, IMAGE_BLK * BLOCK);
+	assert_int_equal(bow_bitmap_set(free_map, USED_BLK, IMAGE_BLK - USED_BLK), 0);
+	assert_int_equal(bow_prepare_dev(f->dev, &plan, &report, NULL), 0);
+	assert_int_equal(bow_engine_open(f->dev, NULL, &f->img, NULL), 0);
+	bow_bitmap_free(free_map);
+	bowimg_get_counters(f->img, &f->start);
+	memset(f->buf, 0x5a, sizeof(f->buf));
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(bowimg_close(f->img, NULL), 0);
+	free(f);
+	return 0;
+}
+
+static struct bowimg_counters since(const struct fixture *f)
+{
+	struct bowimg_counters c;
+
+	bowimg_get_counters(f->img, &c);
+	c.barriers -= f->start.barriers;
+	c.free_left_bytes = f->start.free_left_bytes - c.free_left_bytes;
+	return c;
+}
+
+static void write_at(struct fixture *f, uint64_t blk, uint64_t count)
+{
+	assert_int_equal(bowimg_write(f->img, f->buf, count * BLOCK, blk * BLOCK, 0, NULL), 0);
+}
+
+static void a_stream_into_free_blocks_takes_growing_runs(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t blk = 1000; blk < 1000 + 4096; blk += 16)
+		write_at(f, blk, 16);
+	assert_in_range(since(f).barriers, 1, 12); /* for 256 requests */
+}
+
+static void scattered_writes_into_free_blocks_share_barriers(void **state)
+{
+	struct fixture *f = *state;
+	struct rng r = {1};
+
+	for (unsigned i = 0; i < 4000; i++)
+		write_at(f, 4096 + rng_below(&r, 1024), 1);
+	assert_in_range(since(f).barriers, 1, 40); /* in four regions */
+	assert_in_range(since(f).free_left_bytes / BLOCK, 900, 1024 + 64);
+}
+
+/* The guest that writes one block here and one there must not eat what backups need. */
+static void what_is_taken_around_scattered_writes_is_rationed(void **state)
+{
+	struct fixture *f = *state;
+	struct rng r = {2};
+	uint64_t written = 0;
+
+	for (; written < 1000; written++)
+		write_at(f, rng_between(&r, 1024, IMAGE_BLK - 1024), 1);
+	/* Some that chance brings together look like streams; and there is the log. */
+	assert_in_range(since(f).free_left_bytes / BLOCK, 1,
+			written + IMAGE_BLK / 8 + IMAGE_BLK / 32);
+}
+
+static void a_single_write_takes_its_own_blocks_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	write_at(f, 5000, 2);
+	write_at(f, 9000, 1);
+	assert_int_equal(since(f).free_left_bytes / BLOCK, 3);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(a_stream_into_free_blocks_takes_growing_runs),
+		TEST(scattered_writes_into_free_blocks_share_barriers),
+		TEST(what_is_taken_around_scattered_writes_is_rationed),
+		TEST(a_single_write_takes_its_own_blocks_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
