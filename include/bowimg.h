@@ -13,6 +13,9 @@
  * returns 0 or a negative errno value from BOWIMG_ERRORS (or -EIO, -ENOMEM, -EINVAL and whatever
  * the operating system said), and fills *err unless err is NULL. Nothing is printed. Options
  * structures filled with zeros mean "defaults". Out-parameters are written on success only.
+ * A path of an image may also be the URI of an NBD export (nbd://, nbds://, nbd+unix://,
+ * nbds+unix://): -EOPNOTSUPP if the server lacks what is needed (flushes, above all), or if the
+ * library was built without libnbd.
  */
 #ifndef BOWIMG_H
 #define BOWIMG_H
