@@ -84,10 +84,13 @@ static int set_force(const char *value)
 	return 0;
 }
 
+/* A URI is the library's business; it is opened before nbdkit leaves the directory. */
 static int set_image(const char *value)
 {
+	bool is_uri = strncmp(value, "nbd", 3) == 0 && strstr(value, "://");
+
 	free(bow_nbdkit.path);
-	bow_nbdkit.path = nbdkit_realpath(value);
+	bow_nbdkit.path = is_uri ? strdup(value) : nbdkit_realpath(value);
 	return bow_nbdkit.path ? 0 : -1;
 }
 
