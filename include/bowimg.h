@@ -245,6 +245,14 @@ int bowimg_discard(bowimg *img, uint64_t off, uint64_t bytes, struct bowimg_erro
 /* Everything acknowledged before the call is durable when it returns 0. */
 int bowimg_flush(bowimg *img, struct bowimg_error *err);
 
+/*
+ * Does the disk read as zeros from `off` on, as far as that can be told without reading? *bytes
+ * says how far the answer holds, at least 1, at most to the end of the disk; the next range may
+ * have the same. Without *zero there is data, which may be zeros, too. Errors: -EINVAL beyond the
+ * end, -EIO.
+ */
+int bowimg_extent(bowimg *img, uint64_t off, bool *zero, uint64_t *bytes, struct bowimg_error *err);
+
 struct bowimg_counters {
 	uint64_t free_total_bytes, free_left_bytes, backup_bytes, changed_bytes, log_bytes;
 	uint64_t tail_bytes, relocated_bytes, barriers;

@@ -4,7 +4,7 @@
  *
  * One handle serves all connections, so that a flush on one covers what was written on the others.
  * A trim promises nothing about what is read afterwards and becomes a discard; a zero request does.
- * There are no extents: to tell holes from data would mean to ask the image and the log for each.
+ * What reads as zeros without being read is told as a hole, so that clients need not ask for it.
  *
  * nbdkit waits for its clients before it ends, and a client may stay for ever. A program that gave
  * us a control socket (nbd_report.h) need not: when it says so, the image is flushed and closed
@@ -292,11 +292,13 @@ static struct nbdkit_plugin plugin = {
 	.can_multi_conn = yes,
 	.can_fua = can_fua,
 	.can_fast_zero = yes,
+	.can_extents = yes,
 	.pread = bow_nbdkit_read,
 	.pwrite = bow_nbdkit_write,
 	.flush = bow_nbdkit_flush,
 	.trim = bow_nbdkit_trim,
 	.zero = bow_nbdkit_zero,
+	.extents = bow_nbdkit_extents,
 };
 
 /* nbdkit looks for this function; its prototype is nowhere but in the macro. */
