@@ -125,6 +125,21 @@ cycle() {
 	[ "$(sum ../disk.img)" = "$before" ]
 }
 
+@test "nbdkit in the background serves the plugin on an image on a server" {
+	remote
+	expect 0 prepare "$remote"
+	nbdkit -U mine.sock -P mine.pid "$(dirname "$BOWIMG")/nbdkit-bowimg-plugin.so" \
+		'nbd+unix:///?socket=remote.sock' 3>&-
+	qemu-io -f raw -c 'write -P 7 0 3M' -c flush 'nbd+unix:///?socket=mine.sock'
+	kill "$(cat mine.pid)"
+	wait_until is_gone "$(cat mine.pid)"
+	expect 0 status "$remote"
+	grep -q '^attached *no$' <<<"$output"
+	grep -q '^changed *[1-9]' <<<"$output"
+	expect 0 rollback "$remote"
+	[ "$(sum disk.img)" = "$before" ]
+}
+
 @test "rescue finds the checkpoint of a lost first sector" {
 	remote
 	expect 0 prepare "$remote"
