@@ -39,7 +39,9 @@ ONLY		?=
 VERSION		:= $(shell sed -n 's/^.define BOWIMG_VERSION "\(.*\)"/\1/p' include/bowimg.h)
 SONAME		:= libbowimg.so.0
 
-LIB_PACKAGES	:= ext2fs com_err libxxhash blkid
+# Images on NBD servers are understood where libnbd is.
+LIBNBD		:= $(shell $(PKG_CONFIG) --exists libnbd && echo yes)
+LIB_PACKAGES	:= ext2fs com_err libxxhash blkid $(if $(LIBNBD),libnbd)
 PROG_PACKAGES	:= fuse3 jansson
 PACKAGES	:= $(LIB_PACKAGES) $(PROG_PACKAGES)
 
@@ -63,7 +65,9 @@ endif
 NBDKITPLUGINDIR	?= $(LIBDIR)/nbdkit/plugins
 
 LAYERS		:= base device maps format log operations
-LIB_SRC		:= $(sort $(wildcard $(LAYERS:%=src/%/*.c)))
+NBD_SRC		:= $(wildcard src/device/nbd*.c)
+NBD_UNUSED	:= $(if $(LIBNBD),src/device/nbd_missing.c,$(filter-out %/nbd_missing.c,$(NBD_SRC)))
+LIB_SRC		:= $(filter-out $(NBD_UNUSED),$(sort $(wildcard $(LAYERS:%=src/%/*.c))))
 PLUGIN_SRC	:= $(sort $(wildcard src/fronts/nbdkit_*.c))
 FRONT_SRC	:= $(filter-out $(PLUGIN_SRC),$(sort $(wildcard src/fronts/*.c)))
 PROG_SRC	:= $(sort $(wildcard src/programs/*.c))

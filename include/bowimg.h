@@ -13,6 +13,9 @@
  * returns 0 or a negative errno value from BOWIMG_ERRORS (or -EIO, -ENOMEM, -EINVAL and whatever
  * the operating system said), and fills *err unless err is NULL. Nothing is printed. Options
  * structures filled with zeros mean "defaults". Out-parameters are written on success only.
+ * A path of an image may also be the URI of an NBD export (nbd://, nbds://, nbd+unix://,
+ * nbds+unix://): -EOPNOTSUPP if the server lacks what is needed (flushes, above all), or if the
+ * library was built without libnbd.
  */
 #ifndef BOWIMG_H
 #define BOWIMG_H
@@ -241,6 +244,14 @@ int bowimg_discard(bowimg *img, uint64_t off, uint64_t bytes, struct bowimg_erro
 
 /* Everything acknowledged before the call is durable when it returns 0. */
 int bowimg_flush(bowimg *img, struct bowimg_error *err);
+
+/*
+ * Does the disk read as zeros from `off` on, as far as that can be told without reading? *bytes
+ * says how far the answer holds, at least 1, at most to the end of the disk; the next range may
+ * have the same. Without *zero there is data, which may be zeros, too. Errors: -EINVAL beyond the
+ * end, -EIO.
+ */
+int bowimg_extent(bowimg *img, uint64_t off, bool *zero, uint64_t *bytes, struct bowimg_error *err);
 
 struct bowimg_counters {
 	uint64_t free_total_bytes, free_left_bytes, backup_bytes, changed_bytes, log_bytes;

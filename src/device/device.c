@@ -34,9 +34,11 @@ static void size_at_least(struct bow_dev *dev, uint64_t end)
 		;
 }
 
-static void hint_for(struct bowimg_error *err, int code)
+static void hint_for(struct bowimg_error *err, int code, const char *io_hint)
 {
-	if (code == -EIO)
+	if (code == -EIO && io_hint)
+		bow_err_hint(err, "%s", io_hint);
+	else if (code == -EIO)
 		bow_err_hint(err, "the storage under the image failed; see the kernel's messages "
 				  "(dmesg) and check it before going on");
 	else if (code == -ENOSPC || code == -EDQUOT)
@@ -53,7 +55,7 @@ static int fail(struct bow_dev *dev, struct bowimg_error *err, int code, const c
 {
 	bow_err_errno(err, code, "%s: %s %" PRIu64 " bytes at offset %" PRIu64, dev->name, op,
 		      bytes, off);
-	hint_for(err, code);
+	hint_for(err, code, dev->io_hint);
 	return code;
 }
 
@@ -151,7 +153,7 @@ int bow_dev_flush(struct bow_dev *dev, struct bowimg_error *err)
 
 	if (rc) {
 		bow_err_errno(err, rc, "%s: flush", dev->name);
-		hint_for(err, rc);
+		hint_for(err, rc, dev->io_hint);
 	}
 	return rc;
 }
@@ -204,7 +206,7 @@ int bow_dev_resize(struct bow_dev *dev, uint64_t size, struct bowimg_error *err)
 	}
 	bow_err_errno(err, rc, "%s: resize from %" PRIu64 " to %" PRIu64 " bytes", dev->name,
 		      bow_dev_size(dev), size);
-	hint_for(err, rc);
+	hint_for(err, rc, dev->io_hint);
 	return rc;
 }
 
@@ -227,15 +229,17 @@ int bow_dev_reserve(struct bow_dev *dev, uint64_t bytes_past_end, struct bowimg_
 int bow_dev_close(struct bow_dev *dev, struct bowimg_error *err)
 {
 	char name[256]; /* dev->name goes away with dev */
+	const char *io_hint;
 	int rc;
 
 	if (!dev)
 		return 0;
 	snprintf(name, sizeof(name), "%s", dev->name);
+	io_hint = dev->io_hint;
 	rc = dev->ops->close(dev);
 	if (rc) {
 		bow_err_errno(err, rc, "%s: close", name);
-		hint_for(err, rc);
+		hint_for(err, rc, io_hint);
 	}
 	return rc;
 }
@@ -286,4 +290,9 @@ int bow_dev_set_mtime(struct bow_dev *dev, const struct timespec *t, struct bowi
 	if (rc == -EOPNOTSUPP)
 		rc = 0;
 	return rc ? bow_err_errno(err, rc, "%s: set the modification time", dev->name) : 0;
+}
+
+bool bow_dev_file_in_use(struct bow_dev *dev)
+{
+	return dev->ops->in_use && dev->ops->in_use(dev);
 }

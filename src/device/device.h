@@ -43,6 +43,8 @@ struct bow_dev_ops {
 	 */
 	int (*get_mtime)(struct bow_dev *dev, struct timespec *t);
 	int (*set_mtime)(struct bow_dev *dev, const struct timespec *t);
+	/* Does somebody hold bowimg's lock on this (looked-at) image? */
+	bool (*in_use)(struct bow_dev *dev);
 };
 
 struct bow_dev {
@@ -52,6 +54,7 @@ struct bow_dev {
 	uint32_t sector_size; /* logical sector: 512 or 4096; writes are atomic at this size */
 	bool can_grow;	      /* regular file: may have a tail past its end */
 	bool readonly;
+	const char *io_hint; /* what to do about an I/O error; NULL: see the kernel's messages */
 };
 
 /* The current size; unlike dev->size, safe to ask while other threads extend the file. */
@@ -75,7 +78,7 @@ int bow_dev_drop_cache(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct
 bool bow_dev_get_mtime(struct bow_dev *dev, struct timespec *t);
 int bow_dev_set_mtime(struct bow_dev *dev, const struct timespec *t, struct bowimg_error *err);
 
-/* ---- open.c, file.c: regular files and block devices ---------------------------------------- */
+/* ---- open.c, file.c, nbd.c: regular files, block devices, exports of NBD servers ------------- */
 
 enum bow_open_mode {
 	BOW_OPEN_LOOK,	    /* read-only, no locks taken: for status, log, map, verify */
@@ -85,7 +88,8 @@ enum bow_open_mode {
 /*
  * Open an image. Refusals name who uses it: -EBUSY mounted, behind a loop device, swap, locked by
  * QEMU or another bowimg; -EOPNOTSUPP directory, FIFO, character device, socket, empty; -EROFS,
- * -EACCES. The path is opened once, and everything is decided on that descriptor.
+ * -EACCES. The path is opened once, and everything is decided on that descriptor. Instead of a path
+ * it may be an NBD URI, see nbd.h.
  */
 int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev **out,
 		      struct bowimg_error *err);

@@ -203,6 +203,11 @@ static int file_set_mtime(struct bow_dev *dev, const struct timespec *t)
 	return 0;
 }
 
+static bool file_in_use(struct bow_dev *dev)
+{
+	return bow_guard_locked_by_other(self(dev)->fd);
+}
+
 static const struct bow_dev_ops file_ops = {
 	.read = file_read,
 	.write = file_write,
@@ -215,6 +220,7 @@ static const struct bow_dev_ops file_ops = {
 	.drop_cache = file_drop_cache,
 	.get_mtime = file_get_mtime,
 	.set_mtime = file_set_mtime,
+	.in_use = file_in_use,
 };
 
 static const struct bow_dev_ops block_ops = {
@@ -224,6 +230,7 @@ static const struct bow_dev_ops block_ops = {
 	.close = file_close,
 	.zero = file_zero,
 	.drop_cache = block_drop_cache,
+	.in_use = file_in_use,
 };
 
 struct bow_dev *bow_file_new(int fd, const char *name, const struct bow_file_facts *facts)
@@ -244,10 +251,4 @@ struct bow_dev *bow_file_new(int fd, const char *name, const struct bow_file_fac
 		.readonly = facts->readonly,
 	};
 	return &f->dev;
-}
-
-bool bow_dev_file_in_use(struct bow_dev *dev)
-{
-	return (dev->ops == &file_ops || dev->ops == &block_ops) &&
-	       bow_guard_locked_by_other(self(dev)->fd);
 }

@@ -17,7 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "base/cleanup.h"
+#include "base/uri.h"
 #include "device/file.h"
+#include "device/nbd.h"
 
 /* How long to wait for somebody's lease to end: another bowimg holds one for microseconds. */
 #define LEASE_TRIES 100
@@ -211,8 +213,8 @@ static int serve(int fd, const char *path, bool readonly, struct bow_dev **out,
 	return rc;
 }
 
-int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev **out,
-		      struct bowimg_error *err)
+static int open_path(const char *path, enum bow_open_mode mode, struct bow_dev **out,
+		     struct bowimg_error *err)
 {
 	CLEANUP_CLOSE int path_fd = open(path, O_PATH | O_CLOEXEC);
 	struct stat st;
@@ -236,4 +238,11 @@ int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev 
 	if (fd < 0)
 		return fd;
 	return serve(fd, path, mode == BOW_OPEN_LOOK, out, err);
+}
+
+int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev **out,
+		      struct bowimg_error *err)
+{
+	return bow_uri_is_nbd(path) ? bow_nbd_open(path, mode, out, err)
+				    : open_path(path, mode, out, err);
 }

@@ -74,6 +74,7 @@ int bow_dev_slice(struct bow_dev *whole, uint64_t off, uint64_t bytes, struct bo
 		.size = bytes,
 		.sector_size = whole->sector_size,
 		.readonly = true,
+		.io_hint = whole->io_hint,
 	};
 	*out = &s->dev;
 	return 0;

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/uri.h"
 #include "fronts/nbd_report.h"
 #include "fronts/process.h"
 
@@ -69,12 +70,11 @@ int bow_nbd_start(struct bow_nbd *s, const char *image, const struct bow_nbd_opt
 {
 	memset(s, 0, sizeof(*s));
 	s->control = -1;
-	if (!realpath(image, s->image))
-		return bow_err_errno(err, -errno, "looking at %s", image);
-	int fd = bow_nbd_listen(s, opts->socket, err);
+	int ret = bow_image_name(image, s->image, err);
+	int fd = ret ? ret : bow_nbd_listen(s, opts->socket, err);
 	if (fd < 0)
 		return fd;
-	int ret = bow_nbd_exec(s, opts, fd, err);
+	ret = bow_nbd_exec(s, opts, fd, err);
 	close(fd);
 	if (ret) {
 		bow_nbd_unlisten(s);

@@ -20,7 +20,7 @@ struct bow_nbd_options {
 struct bow_nbd {
 	pid_t pid;
 	int control;			 /* our end of what nbd_report.h describes */
-	char image[PATH_MAX];		 /* absolute */
+	char image[PATH_MAX];		 /* absolute, or an NBD URI that is */
 	char socket[BOW_NBD_SOCKET_MAX]; /* absolute, at most what a socket's name may be */
 	char dir[BOW_NBD_SOCKET_MAX];	 /* the private directory, or "" */
 	char uri[3 * BOW_NBD_SOCKET_MAX + 32];

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/uri.h"
 
 static int too_long(const char *path, struct bowimg_error *err)
 {
@@ -37,17 +38,12 @@ static int set_path(struct bow_nbd *s, const char *path, struct bowimg_error *er
 	return n < (int)sizeof(s->socket) ? 0 : too_long(path, err);
 }
 
-/* A path may hold what means something in a URI. */
+/* A path may hold what means something in a URI; there is room for all of it escaped. */
 static void set_uri(struct bow_nbd *s)
 {
 	char *out = stpcpy(s->uri, "nbd+unix:///?socket=");
 
-	for (const char *p = s->socket; *p; p++) {
-		unsigned char c = (unsigned char)*p;
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-			     (c >= '0' && c <= '9') || strchr("/-._~", c);
-		out += sprintf(out, plain ? "%c" : "%%%02X", c);
-	}
+	bow_uri_escape(out, sizeof(s->uri) - (size_t)(out - s->uri), s->socket);
 }
 
 static int make_private(struct bow_nbd *s, char *path, size_t bytes, struct bowimg_error *err)

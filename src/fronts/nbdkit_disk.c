@@ -49,6 +49,16 @@ int bow_nbdkit_disk_trim(struct bow_nbdkit_disk *disk, uint64_t off, uint64_t by
 	return !ret && flags & BOWIMG_FUA ? bow_nbdkit_disk_flush(disk, err) : ret;
 }
 
+int bow_nbdkit_disk_extent(struct bow_nbdkit_disk *disk, uint64_t off, bool *zero, uint64_t *bytes,
+			   struct bowimg_error *err)
+{
+	if (disk->img)
+		return bowimg_extent(disk->img, off, zero, bytes, err);
+	*zero = false;
+	*bytes = bowimg_learn_size(disk->learner) - off;
+	return 0;
+}
+
 int bow_nbdkit_disk_flush(struct bow_nbdkit_disk *disk, struct bowimg_error *err)
 {
 	return disk->learner ? bowimg_learn_flush(disk->learner, err)

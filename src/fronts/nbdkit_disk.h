@@ -24,6 +24,9 @@ int bow_nbdkit_disk_zero(struct bow_nbdkit_disk *disk, uint64_t off, uint64_t by
 			 struct bowimg_error *err);
 int bow_nbdkit_disk_trim(struct bow_nbdkit_disk *disk, uint64_t off, uint64_t bytes, unsigned flags,
 			 struct bowimg_error *err);
+/* As bowimg_extent(); of an image whose map is being learned nothing is known. */
+int bow_nbdkit_disk_extent(struct bow_nbdkit_disk *disk, uint64_t off, bool *zero, uint64_t *bytes,
+			   struct bowimg_error *err);
 int bow_nbdkit_disk_flush(struct bow_nbdkit_disk *disk, struct bowimg_error *err);
 
 /* `opts`, or NULL, and `report` are for a learned map, as of bowimg_learn_close(). */

@@ -4,7 +4,7 @@
  *
  * One handle serves all connections, so that a flush on one covers what was written on the others.
  * A trim promises nothing about what is read afterwards and becomes a discard; a zero request does.
- * There are no extents: to tell holes from data would mean to ask the image and the log for each.
+ * What reads as zeros without being read is told as a hole, so that clients need not ask for it.
  *
  * nbdkit waits for its clients before it ends, and a client may stay for ever. A program that gave
  * us a control socket (nbd_report.h) need not: when it says so, the image is flushed and closed
@@ -84,10 +84,13 @@ static int set_force(const char *value)
 	return 0;
 }
 
+/* A URI is the library's business; it is opened before nbdkit leaves the directory. */
 static int set_image(const char *value)
 {
+	bool is_uri = strncmp(value, "nbd", 3) == 0 && strstr(value, "://");
+
 	free(bow_nbdkit.path);
-	bow_nbdkit.path = nbdkit_realpath(value);
+	bow_nbdkit.path = is_uri ? strdup(value) : nbdkit_realpath(value);
 	return bow_nbdkit.path ? 0 : -1;
 }
 
@@ -289,11 +292,13 @@ static struct nbdkit_plugin plugin = {
 	.can_multi_conn = yes,
 	.can_fua = can_fua,
 	.can_fast_zero = yes,
+	.can_extents = yes,
 	.pread = bow_nbdkit_read,
 	.pwrite = bow_nbdkit_write,
 	.flush = bow_nbdkit_flush,
 	.trim = bow_nbdkit_trim,
 	.zero = bow_nbdkit_zero,
+	.extents = bow_nbdkit_extents,
 };
 
 /* nbdkit looks for this function; its prototype is nowhere but in the macro. */

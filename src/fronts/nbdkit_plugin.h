@@ -32,5 +32,8 @@ int bow_nbdkit_write(void *handle, const void *buf, uint32_t count, uint64_t off
 int bow_nbdkit_flush(void *handle, uint32_t flags);
 int bow_nbdkit_trim(void *handle, uint32_t count, uint64_t off, uint32_t flags);
 int bow_nbdkit_zero(void *handle, uint32_t count, uint64_t off, uint32_t flags);
+struct nbdkit_extents;
+int bow_nbdkit_extents(void *handle, uint32_t count, uint64_t off, uint32_t flags,
+		       struct nbdkit_extents *extents);
 
 #endif

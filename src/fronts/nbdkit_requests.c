@@ -106,3 +106,33 @@ int bow_nbdkit_zero(void *handle, uint32_t count, uint64_t off, uint32_t flags)
 		return -1;
 	return end(bow_nbdkit_disk_zero(&bow_nbdkit.disk, off, count, flags_of(flags), &err), &err);
 }
+
+/* The first range, and if it may be more, all that was asked about. */
+static int add_extents(uint64_t off, uint64_t limit, bool one, struct nbdkit_extents *extents,
+		       struct bowimg_error *err)
+{
+	int ret = 0;
+
+	do {
+		uint64_t bytes = 0;
+		bool zero = false;
+
+		ret = bow_nbdkit_disk_extent(&bow_nbdkit.disk, off, &zero, &bytes, err);
+		if (!ret && nbdkit_add_extent(extents, off, bytes,
+					      zero ? NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0))
+			ret = -ENOMEM;
+		off += bytes;
+	} while (!ret && !one && off < limit);
+	return ret;
+}
+
+int bow_nbdkit_extents(void *handle, uint32_t count, uint64_t off, uint32_t flags,
+		       struct nbdkit_extents *extents)
+{
+	struct bowimg_error err = {0};
+
+	(void)handle;
+	if (!begin())
+		return -1;
+	return end(add_extents(off, off + count, flags & NBDKIT_FLAG_REQ_ONE, extents, &err), &err);
+}

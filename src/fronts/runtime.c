@@ -8,6 +8,7 @@
 #include "fronts/runtime.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/uri.h"
 #include "fronts/fuse.h"
 #include "fronts/process.h"
 #include "fronts/runtime_dir.h"
@@ -26,22 +28,33 @@ void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes)
 }
 
 /* A device is known by its own number: it may have several nodes. */
-static int set_dir(const char *image, struct bow_entry *e, struct bowimg_error *err)
+static int set_id(const char *image, char *id, size_t bytes, struct bowimg_error *err)
 {
-	char base[PATH_MAX];
 	struct stat st;
 
-	if (stat(image, &st) < 0)
+	if (bow_uri_is_nbd(image))
+		snprintf(id, bytes, "nbd-%016" PRIx64, bow_uri_key(image));
+	else if (stat(image, &st) < 0)
 		return bow_err_errno(err, -errno, "looking at %s", image);
-	int ret = bow_runtime_base(base, sizeof(base), err);
+	else if (S_ISBLK(st.st_mode))
+		snprintf(id, bytes, "device-%u-%u", major(st.st_rdev), minor(st.st_rdev));
+	else
+		snprintf(id, bytes, "%llx-%llx", (unsigned long long)st.st_dev,
+			 (unsigned long long)st.st_ino);
+	return 0;
+}
+
+/* `image` is the name that bow_image_name() gives it. */
+static int set_dir(const char *image, struct bow_entry *e, struct bowimg_error *err)
+{
+	char base[PATH_MAX], id[64];
+	int ret = set_id(image, id, sizeof(id), err);
+
+	if (!ret)
+		ret = bow_runtime_base(base, sizeof(base), err);
 	if (ret)
 		return ret;
-	if (S_ISBLK(st.st_mode))
-		ret = snprintf(e->dir, sizeof(e->dir), "%s/device-%u-%u", base, major(st.st_rdev),
-			       minor(st.st_rdev));
-	else
-		ret = snprintf(e->dir, sizeof(e->dir), "%s/%llx-%llx", base,
-			       (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	ret = snprintf(e->dir, sizeof(e->dir), "%s/%s", base, id);
 	return ret < (int)sizeof(e->dir) ? 0 : -ENAMETOOLONG;
 }
 
@@ -95,17 +108,17 @@ int bow_runtime_enter(const char *image, struct bow_entry *out, struct bowimg_er
 {
 	memset(out, 0, sizeof(*out));
 	out->lock_fd = -1;
-	if (!realpath(image, out->image))
-		return bow_err_errno(err, -errno, "looking at %s", image);
-	int ret = set_dir(out->image, out, err);
+	int ret = bow_image_name(image, out->image, err);
+	if (!ret)
+		ret = set_dir(out->image, out, err);
 	if (!ret)
 		ret = lock(out, image, err);
 	if (ret)
 		return ret;
 	ret = bow_state_read(out->dir, out);
 	/* Found under the name it had when it was attached; what counts is the file. */
-	if (!ret && !realpath(image, out->image))
-		ret = bow_err_errno(err, -errno, "looking at %s", image);
+	if (!ret)
+		ret = bow_image_name(image, out->image, err);
 	if (ret < 0)
 		bow_entry_leave(out, false);
 	return ret;
@@ -177,11 +190,11 @@ static int find_by(bool (*matches)(const struct bow_entry *e, const char *what),
 	return ret;
 }
 
-static int find_by_file(const char *name, struct bow_entry *out, struct bowimg_error *err)
+static int find_by_image(const char *name, struct bow_entry *out, struct bowimg_error *err)
 {
 	struct stat st;
 
-	if (stat(name, &st) < 0 || S_ISDIR(st.st_mode))
+	if (!bow_uri_is_nbd(name) && (stat(name, &st) < 0 || S_ISDIR(st.st_mode)))
 		return 0;
 	int ret = bow_runtime_enter(name, out, err);
 	if (ret == 0)
@@ -193,14 +206,14 @@ static int find_by_file(const char *name, struct bow_entry *out, struct bowimg_e
 int bow_runtime_find(const char *name, struct bow_entry *out, struct bowimg_error *err)
 {
 	char plain[PATH_MAX], real[PATH_MAX];
-	bool named = absolute(name, plain);
+	bool named = !bow_uri_is_nbd(name) && absolute(name, plain);
 
 	memset(out, 0, sizeof(*out));
 	out->lock_fd = -1;
 	int ret = named ? find_by(is_at, plain, name, out, err) : 0;
 	if (ret == 0)
-		ret = find_by_file(name, out, err);
-	if (ret == 0 && realpath(name, real))
+		ret = find_by_image(name, out, err);
+	if (ret == 0 && named && realpath(name, real))
 		ret = find_by(is_at, real, name, out, err);
 	/* The file may have been moved or deleted since. */
 	if (ret == 0 && named)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The runtime directory: what the commands know of each other. One directory per served image,
- * named after its device and inode number: root's in /run/bowimg, a user's in
+ * named after its device and inode number (or its NBD URI's): root's in /run/bowimg, a user's in
  *$XDG_RUNTIME_DIR/bowimg or /tmp/bowimg-UID. In it
  *
  *	lock		flock()ed by the command that sets up or takes down
@@ -23,7 +23,7 @@ struct bow_entry {
 	char dir[PATH_MAX]; /* of the entry itself */
 	int lock_fd;	    /* -1: not locked by us */
 
-	char image[PATH_MAX];	  /* absolute */
+	char image[PATH_MAX];	  /* absolute, or an NBD URI that is */
 	char fuse_dir[PATH_MAX];  /* where FUSE is mounted */
 	char mount_dir[PATH_MAX]; /* where the file system is mounted, or "" */
 	char loop[BOW_LOOP_NAME]; /* "/dev/loop3", or "" */

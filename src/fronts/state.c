@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/uri.h"
+
 static void escape(char *out, size_t bytes, const char *in)
 {
 	static const char hex[] = "0123456789abcdef";
@@ -128,7 +130,7 @@ int bow_state_read(const char *dir, struct bow_entry *e)
 	e->start_time = (uint64_t)get_number(root, "start-time", INT64_MAX);
 	e->connection = (unsigned)get_number(root, "connection", INT_MAX);
 	json_decref(root);
-	return e->image[0] == '/' && e->fuse_dir[0] == '/';
+	return (e->image[0] == '/' || bow_uri_is_nbd(e->image)) && e->fuse_dir[0] == '/';
 }
 
 int bow_entry_save_result(const struct bow_entry *e, const struct bowimg_error *result)

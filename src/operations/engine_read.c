@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading. The states are looked at under the lock, the data is read without it, and where the
- * answer rested on blocks that bowimg may take for itself meanwhile (FREE ones, block 0's copy), it
- * is looked at again: `moves` tells whether anything of that kind happened.
+ * Reading, and telling zeros without reading. The states are looked at under the lock, the data is
+ * read without it, and where the answer rested on blocks that bowimg may take for itself meanwhile
+ * (FREE ones, block 0's copy), it is looked at again: `moves` tells whether anything of that kind
+ * happened.
  */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "operations/engine.h"
+
+#define EXTENT_BLK (1u << 18) /* looked at in one go: 1 GiB */
 
 enum source { FROM_IMAGE, ZEROS, FROM_COPY };
 
@@ -111,4 +114,31 @@ int bowimg_read(struct bowimg *img, void *buf, size_t bytes, uint64_t off, struc
 	for (; bytes && !rc; p += k, off += k, bytes -= k)
 		rc = read_run(img, p, bytes, off, &k, err);
 	return rc;
+}
+
+/*
+ * A hole of the image that the guest reads through stays one until the guest writes there, or
+ * bowimg takes it, and then the guest reads zeros all the same.
+ */
+int bowimg_extent(struct bowimg *img, uint64_t off, bool *zero, uint64_t *bytes,
+		  struct bowimg_error *err)
+{
+	uint64_t blk = off / BOW_BLOCK, reach, of_hole;
+	struct run r;
+	bool hole = false;
+	int rc = 0;
+
+	if (off >= img->size)
+		return bow_err(err, -EINVAL, "look for zeros beyond the end of the disk");
+	r = look(img, blk, bow_min(img->blocks.count - blk, EXTENT_BLK));
+	reach = bow_min((blk + r.count_blk) * BOW_BLOCK, img->size) - off;
+	if (r.source == FROM_IMAGE) {
+		rc = bow_dev_extent(img->dev, off, &hole, &of_hole, err);
+		if (rc)
+			return rc;
+		reach = bow_min(reach, of_hole);
+	}
+	*zero = hole || r.source == ZEROS;
+	*bytes = reach;
+	return 0;
 }

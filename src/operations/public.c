@@ -149,7 +149,7 @@ struct finding {
 	char why_exact[128];
 };
 
-/* The default rule of exact mode: a file most of whose free space is holes (a fresh image is). */
+/* The default rule of exact mode: most of the free space is holes (of a fresh image it is). */
 static int choose_exact(struct bow_dev *dev, enum bowimg_choice choice, struct finding *f,
 			struct bowimg_error *err)
 {
@@ -161,7 +161,7 @@ static int choose_exact(struct bow_dev *dev, enum bowimg_choice choice, struct f
 		snprintf(f->why_exact, sizeof(f->why_exact), "as asked");
 		return 0;
 	}
-	if (!dev->can_grow) {
+	if (!dev->ops->extent) {
 		snprintf(f->why_exact, sizeof(f->why_exact), "a device has no holes");
 		return 0;
 	}

@@ -41,6 +41,24 @@ setup() {
 	roll_back
 }
 
+@test "clients are told what reads as zeros, and skip it" {
+	serve
+	io 'write -P 7 8M 1M' 'write -z 10M 4M' 'write -P 9 12M 1M' flush
+	within 60 nbdinfo --map --json "$uri" >map.json
+	cat map.json
+	# To the end, and most of it not data.
+	[ "$(json '[.[] | .length] | add' <map.json)" -eq $((64 << 20)) ]
+	[ "$(json '[.[] | select(.type == 3) | .length] | add' <map.json)" -gt $((40 << 20)) ]
+	# What is told agrees with what is read.
+	within 60 qemu-img convert -f raw -O raw "$uri" convert.img
+	within 60 nbdcopy "$uri" nbdcopy.img
+	within 60 nbdcopy --no-extents "$uri" all.img
+	cmp convert.img all.img
+	cmp nbdcopy.img all.img
+	unserve
+	roll_back
+}
+
 @test "nbdcopy fills the disk with new data, and reads the same back" {
 	head -c 64M /dev/urandom >random.img
 	serve

@@ -162,7 +162,7 @@ holds() {
 	expect 0 rollback ../disk.img
 }
 
-@test "nbdkit serves the plugin directly, and a systemd socket would do" {
+@test "nbdkit serves the plugin directly" {
 	expect 0 prepare disk.img
 	plugin=$(dirname "$BOWIMG")/nbdkit-bowimg-plugin.so
 	run nbdkit -f -U - "$plugin" disk.img --run \
@@ -180,4 +180,25 @@ holds() {
 	run nbdkit -f -U - "$plugin" disk.img --run true
 	[ "$status" -ne 0 ]
 	grep -q 'bowimg prepare' <<<"$output"
+}
+
+@test "the plugin is started by a systemd socket, and served with TLS" {
+	expect 0 prepare disk.img
+	plugin=$(dirname "$BOWIMG")/nbdkit-bowimg-plugin.so
+	within 60 env PATH="/usr/bin:$PATH" nbdsh -c "
+h.connect_systemd_socket_activation(['nbdkit', '-f', '$plugin', 'disk.img'])
+h.pwrite(b'x' * 65536, 8 << 20)
+h.flush()
+assert h.pread(65536, 8 << 20) == b'x' * 65536
+h.shutdown()"
+	wait_until sh -c '! "$BOWIMG" status disk.img | grep -q "^attached *yes"'
+	[ "$(key attached)" = false ]
+	echo "alice:$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n')" >keys
+	# shellcheck disable=SC2016
+	run nbdkit -f -U - --tls=require --tls-psk="$T/keys" "$plugin" disk.img --run \
+		'nbdinfo "nbds+unix://alice@/?socket=$unixsocket&tls-psk-file=keys"'
+	[ "$status" -eq 0 ]
+	grep -q 'with TLS' <<<"$output"
+	expect 0 rollback disk.img
+	same_as "$before"
 }

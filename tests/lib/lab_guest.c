@@ -7,6 +7,28 @@
 
 static const char *const kind_names[] = {"WRITE", "FUA", "ZERO", "DISCARD", "READ", "FLUSH"};
 
+/* What is said to be zeros was read as zeros just now. */
+static int check_extents(struct lab *lab, uint64_t off, uint64_t bytes)
+{
+	uint64_t done = 0, reach = 0;
+	bool zero = false;
+	int rc;
+
+	for (; done < bytes; done += reach) {
+		rc = bowimg_extent(lab->engine, off + done, &zero, &reach, &lab->err);
+		rc = lab_judge(lab, rc, "extent");
+		if (rc)
+			return rc;
+		if (reach == 0 || reach > lab->p.size - off - done)
+			return lab_bad(lab, "an extent of %llu bytes at %llu",
+				       (unsigned long long)reach, (unsigned long long)(off + done));
+		if (zero && !bow_is_zero(lab->image + done, bow_min(reach, bytes - done)))
+			return lab_bad(lab, "at %llu data is said to be zeros",
+				       (unsigned long long)(off + done));
+	}
+	return LAB_OK;
+}
+
 static int check_read(struct lab *lab, uint64_t off, uint64_t bytes)
 {
 	int rc = bowimg_read(lab->engine, lab->image, bytes, off, &lab->err);
@@ -117,7 +139,8 @@ int lab_request(struct lab *lab, const struct lab_request *req)
 	case LAB_FLUSH:
 		return flush(lab);
 	case LAB_READ:
-		return check_read(lab, req->off, req->bytes);
+		return check_read(lab, req->off, req->bytes)
+			       ?: check_extents(lab, req->off, req->bytes);
 	case LAB_DISCARD:
 		return discard(lab, req);
 	default:

@@ -57,6 +57,24 @@ static void check(struct worker *w, uint64_t off, uint32_t bytes)
 		}
 }
 
+/* What is said to be zeros: nobody else writes there meanwhile. */
+static void check_extent(struct worker *w, uint64_t off, uint32_t bytes)
+{
+	struct bowimg_error err = {0};
+	uint64_t reach = 0, i;
+	bool zero = false;
+	int rc = bowimg_extent(w->lab->engine, off, &zero, &reach, &err);
+
+	if (rc)
+		fail(w, "extent", rc, &err);
+	for (i = 0; !rc && zero && i < bow_min(bytes, reach); i++)
+		if (w->known[off + i] && w->expected[off + i]) {
+			snprintf(w->why, sizeof(w->why), "thread %u: no zeros at %llu", w->number,
+				 (unsigned long long)(off + i));
+			return;
+		}
+}
+
 static void change(struct worker *w, uint64_t off, uint32_t bytes, bool zeros)
 {
 	struct bowimg_error err = {0};
@@ -92,6 +110,7 @@ static void *work(void *arg)
 		choose(w, &off, &bytes);
 		if (n < 30) {
 			check(w, off, bytes);
+			check_extent(w, off, bytes);
 		} else if (n < 94) {
 			change(w, off, bytes, n < 40);
 		} else {

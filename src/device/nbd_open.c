@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening an export: what the server says of itself, and whether that will do.
+ *
+ * A server is asked once, here; what it announces is checked before it is believed, and afterwards
+ * holds for as long as the connection does. Writing needs flushes: without them there is no
+ * barrier, and no undo that survives.
+ */
+#include <libnbd.h>
+#include <unistd.h>
+
+#include "base/uri.h"
+#include "device/nbd.h"
+
+/* NBD's word for what a server takes that announces nothing. */
+#define DEFAULT_MAXIMUM (32u << 20)
+#define ZERO_MAXIMUM (1u << 30)
+
+static int refuse(struct bowimg_error *err, int code, const char *uri, const char *what,
+		  const char *hint)
+{
+	bow_err(err, code, "%s: open: %s", uri, what);
+	bow_err_hint(err, "%s", hint);
+	return code;
+}
+
+static int check_sizes(const char *uri, int64_t size, int64_t minimum, struct bowimg_error *err)
+{
+	if (size < 0)
+		return refuse(err, -EIO, uri, "the server does not say how large the export is",
+			      "another NBD server may help");
+	if (size == 0)
+		return refuse(err, -EOPNOTSUPP, uri, "the export is empty",
+			      "name the export that holds a raw disk image");
+	if (minimum < 1 || minimum > BOWIMG_BLOCK_SIZE || (minimum & (minimum - 1)))
+		return refuse(err, -EOPNOTSUPP, uri,
+			      "the server takes requests of more than 4096 bytes only",
+			      "nbdkit --filter=blocksize in front of it takes smaller ones, but "
+			      "cannot make them safe against a power cut");
+	if (size % minimum)
+		return refuse(err, -EOPNOTSUPP, uri,
+			      "its size is no multiple of the smallest request the server takes",
+			      "its end could not be read; make the image longer, or use a server "
+			      "without that limit");
+	return 0;
+}
+
+static int ask_sizes(struct nbd_handle *h, const char *uri, struct bow_nbd_facts *facts,
+		     struct bowimg_error *err)
+{
+	int64_t size = nbd_get_size(h), minimum = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
+	int64_t maximum = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+	int rc;
+
+	/* 0: nothing was announced. */
+	if (minimum == 0)
+		minimum = 1;
+	rc = check_sizes(uri, size, minimum, err);
+	if (rc)
+		return rc;
+	facts->zero_maximum = ZERO_MAXIMUM;
+	if (maximum <= 0 || maximum > DEFAULT_MAXIMUM)
+		maximum = DEFAULT_MAXIMUM;
+	else
+		facts->zero_maximum = (uint32_t)(maximum - maximum % minimum);
+	facts->size = (uint64_t)size;
+	facts->minimum = (uint32_t)minimum;
+	facts->maximum = (uint32_t)(maximum - maximum % minimum);
+	return facts->maximum ? 0
+			      : refuse(err, -EOPNOTSUPP, uri, "the server takes no request at all",
+				       "its largest is smaller than its smallest");
+}
+
+static int ask(struct nbd_handle *h, const char *uri, struct bow_nbd_facts *facts,
+	       struct bowimg_error *err)
+{
+	int rc = ask_sizes(h, uri, facts, err);
+
+	if (rc)
+		return rc;
+	facts->can_zero = nbd_can_zero(h) == 1;
+	facts->knows_extents = nbd_can_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) == 1;
+	if (facts->readonly)
+		return 0;
+	if (nbd_is_read_only(h) != 0)
+		return refuse(err, -EROFS, uri, "the export is read-only",
+			      "let the server allow writing to it");
+	if (nbd_can_flush(h) != 1)
+		return refuse(err, -EOPNOTSUPP, uri,
+			      "the server cannot flush, so that nothing could be made durable",
+			      "use a server that can: nbdkit file, qemu-nbd");
+	return 0;
+}
+
+static int take_lock(const char *uri, uint64_t key, struct bowimg_error *err)
+{
+	int fd = bow_nbd_lock(key);
+
+	if (fd >= 0)
+		return fd;
+	if (fd != -EBUSY)
+		return bow_err_errno(err, fd, "%s: lock", uri);
+	bow_err(err, -EBUSY, "%s: in use: another bowimg of this machine has it open", uri);
+	bow_err_hint(err, "wait for that bowimg to end, or end it with bowimg umount or detach");
+	return -EBUSY;
+}
+
+/* Takes over `lock`, also when it fails. */
+static int open_locked(const char *uri, int lock, struct bow_nbd_facts *facts, struct bow_dev **out,
+		       struct bowimg_error *err)
+{
+	struct nbd_handle *h = NULL;
+	struct bow_dev *dev = NULL;
+	int rc = bow_nbd_connect(uri, &h, err);
+
+	if (!rc)
+		rc = ask(h, uri, facts, err);
+	if (!rc) {
+		dev = bow_nbd_new(h, lock, uri, facts);
+		rc = dev ? 0 : bow_err_errno(err, -ENOMEM, "%s: open", uri);
+	}
+	if (!rc) {
+		*out = dev;
+		return 0;
+	}
+	nbd_close(h);
+	if (lock >= 0)
+		close(lock);
+	return rc;
+}
+
+int bow_nbd_open(const char *uri, enum bow_open_mode mode, struct bow_dev **out,
+		 struct bowimg_error *err)
+{
+	struct bow_nbd_facts facts = {.readonly = mode == BOW_OPEN_LOOK};
+	char absolute[PATH_MAX];
+	int lock = -1;
+	int rc = bow_uri_absolute(uri, absolute, err);
+
+	if (rc)
+		return rc;
+	facts.key = bow_uri_key(absolute);
+	if (mode == BOW_OPEN_EXCLUSIVE) {
+		lock = take_lock(uri, facts.key, err);
+		if (lock < 0)
+			return lock;
+	}
+	return open_locked(absolute, lock, &facts, out, err);
+}
