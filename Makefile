@@ -39,7 +39,7 @@ ONLY		?=
 VERSION		:= $(shell sed -n 's/^.define BOWIMG_VERSION "\(.*\)"/\1/p' include/bowimg.h)
 SONAME		:= libbowimg.so.0
 
-LIB_PACKAGES	:= ext2fs com_err libxxhash blkid
+LIB_PACKAGES	:= ext2fs com_err libxxhash blkid zlib
 PROG_PACKAGES	:= fuse3 jansson
 PACKAGES	:= $(LIB_PACKAGES) $(PROG_PACKAGES)
 
@@ -230,7 +230,7 @@ asan:
 
 # A tenth of the power cuts, or as many as CRASH_STATES says.
 check-crash-asan:
-	$(if $(V),,@)CRASH_STATES=$${CRASH_STATES:-120000} ROT_STEP=$${ROT_STEP:-31} \
+	$(if $(V),,@)CRASH_STATES=$${CRASH_STATES:-120000} ROT_STEP=$${ROT_STEP:-31} DMBOW_SEEDS=$${DMBOW_SEEDS:-200} \
 		ASAN_OPTIONS=detect_leaks=1 $(MAKE) -k --no-print-directory BUILD=$(BUILD)/asan \
 		HARDEN= CFLAGS='-O1 -g $(SANITIZE)' check-crash
 
