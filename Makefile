@@ -41,7 +41,7 @@ SONAME		:= libbowimg.so.0
 
 # Images on NBD servers are understood where libnbd is.
 LIBNBD		:= $(shell $(PKG_CONFIG) --exists libnbd && echo yes)
-LIB_PACKAGES	:= ext2fs com_err libxxhash blkid $(if $(LIBNBD),libnbd)
+LIB_PACKAGES	:= ext2fs com_err libxxhash blkid zlib $(if $(LIBNBD),libnbd)
 PROG_PACKAGES	:= fuse3 jansson
 PACKAGES	:= $(LIB_PACKAGES) $(PROG_PACKAGES)
 
@@ -234,7 +234,7 @@ asan:
 
 # A tenth of the power cuts, or as many as CRASH_STATES says.
 check-crash-asan:
-	$(if $(V),,@)CRASH_STATES=$${CRASH_STATES:-120000} ROT_STEP=$${ROT_STEP:-31} \
+	$(if $(V),,@)CRASH_STATES=$${CRASH_STATES:-120000} ROT_STEP=$${ROT_STEP:-31} DMBOW_SEEDS=$${DMBOW_SEEDS:-200} \
 		ASAN_OPTIONS=detect_leaks=1 $(MAKE) -k --no-print-directory BUILD=$(BUILD)/asan \
 		HARDEN= CFLAGS='-O1 -g $(SANITIZE)' check-crash
 

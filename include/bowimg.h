@@ -81,6 +81,10 @@ enum bowimg_durability { BOWIMG_DURABILITY_POWER = 0, BOWIMG_DURABILITY_PROCESS 
 
 /* Checks that may be overridden, for the `force` members below. */
 #define BOWIMG_FORCE_CHANGED 1u /* go on although size or mtime say the image was changed */
+/* Of a disk that dm-bow left, where its log or a backup is damaged (nothing else looks at these):
+ */
+#define BOWIMG_FORCE_PARTIAL 2u /* rollback: bring back what is whole */
+#define BOWIMG_FORCE_FORWARD 4u /* rollback: commit instead; commit: trust block 0 alone */
 
 /* Called back during long work and for warnings, from the calling thread. NULL members are skipped.
  */
@@ -112,7 +116,7 @@ struct bowimg_status {
 	char uuid[37];	       /* the checkpoint's UUID in text, or "" */
 	char free_source[16];  /* "ext", "map", "none", ... */
 	uint64_t virtual_size; /* bytes the guest sees */
-	uint32_t block_size;   /* bytes */
+	uint32_t block_size;   /* bytes; of what dm-bow left 512 to 4096, else 4096 */
 	bool exact;	       /* rollback restores the whole image's bytes, free space included */
 	bool attached;	       /* a serving process did not (yet) end cleanly */
 	bool in_use;	       /* somebody holds the image's lock right now */
@@ -282,6 +286,9 @@ struct bowimg_end_report {
 	uint64_t entries;	 /* log entries read */
 	uint64_t restored_bytes; /* rollback: brought back (dry run: would be) */
 	uint64_t zeroed_bytes;	 /* zeroed, in either direction */
+	bool dm_bow;		 /* the checkpoint was one of the kernel's dm-bow */
+	bool forward;		 /* BOWIMG_FORCE_FORWARD: it was damaged, and so committed */
+	uint64_t lost_entries;	 /* BOWIMG_FORCE_PARTIAL: damaged, and so not brought back */
 };
 
 /*
@@ -335,11 +342,13 @@ int bowimg_rescue(const char *path, const struct bowimg_rescue_options *opts,
 
 /* ---- looking closer ---------------------------------------------------------------------- */
 
+/* Of a disk that dm-bow left, blocks are of the size that bowimg_status() says. */
 struct bowimg_log_entry {
 	uint64_t segment_blk; /* where the entry's log segment begins */
 	uint64_t sequence;    /* of its record */
 	const char *
-		type; /* "copy", "move", "zero", "take", "promise", "lift", "map-run", "map-bits" */
+		type; /* "copy", "move", "zero", "take", "promise", "lift", "map-run", "map-bits";
+			 of dm-bow "copy", "move", "log" (a log block), "live" (block 0's newest) */
 	uint64_t source_blk, dest_blk, count_blk;
 	uint64_t hash;
 };

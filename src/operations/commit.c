@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "operations/internal.h"
+#include "operations/dmbow.h"
 
 /* Everything that must be zero in the end; the caller frees it. */
 static int collect(const struct bow_checkpoint *cp, bool wipe, struct bow_bitmap **out,
@@ -93,6 +93,8 @@ int bow_commit_dev(struct bow_dev *dev, const struct bowimg_end_options *opts,
 	rc = bow_checkpoint_open(dev, opts->dry_run ? 0 : BOW_OPEN_TO_WRITE, opts->force, &o, err);
 	report->before = o.state;
 	report->exact = o.cp.sb.flags & BOW_SUPER_EXACT;
+	if (!rc && o.dmbow)
+		return bow_dmbow_commit(dev, o.state, opts, report, err);
 	if (!rc && (o.state == BOWIMG_STATE_CHECKPOINT || o.state == BOWIMG_STATE_COMMITTING))
 		rc = keep_changes(&o.cp, opts, report, err);
 	else if (!rc && o.state == BOWIMG_STATE_FINISHING)

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "operations/dmbow.h"
 #include "operations/engine.h"
 
 #define LIFTS 128u	/* logged at a time */
@@ -127,6 +128,8 @@ static int attach(struct bowimg *img, struct bow_opened *o, struct bowimg_error 
 {
 	int rc;
 
+	if (o->dmbow)
+		return bow_dmbow_refuse("serve", err);
 	if (o->state != BOWIMG_STATE_CHECKPOINT)
 		return bow_wrong_state(o->state, "serve", err);
 	rc = bow_checkpoint_redo(&o->cp, err);

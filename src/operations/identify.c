@@ -3,7 +3,7 @@
  * What an image is, before anything is done to it. Every state that a crash can leave has a name
  * here and a next step; what fits none of them was changed by somebody else.
  */
-#include "operations/internal.h"
+#include "operations/dmbow.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -106,6 +106,15 @@ static enum bowimg_state state_of(const struct bow_super *sb)
 	return BOWIMG_STATE_FINISHING;
 }
 
+/* No superblock. */
+static int identify_foreign(struct bow_dev *dev, struct bow_identity *id, struct bowimg_error *err)
+{
+	int rc = bow_dmbow_identify(dev, &id->state, err);
+
+	id->dmbow = id->state != BOWIMG_STATE_NONE;
+	return rc || id->dmbow || dev->size < BOWIMG_MIN_SIZE ? rc : find_footer(dev, id, err);
+}
+
 int bow_identify(struct bow_dev *dev, struct bow_identity *id, struct bowimg_error *err)
 {
 	uint8_t sector[BOW_SUPER_BYTES];
@@ -113,13 +122,13 @@ int bow_identify(struct bow_dev *dev, struct bow_identity *id, struct bowimg_err
 
 	memset(id, 0, sizeof(*id));
 	if (dev->size < BOWIMG_MIN_SIZE)
-		return 0;
+		return identify_foreign(dev, id, err);
 	rc = bow_dev_read(dev, sector, sizeof(sector), 0, err);
 	if (rc)
 		return rc;
 	switch (bow_super_decode(sector, &id->sb)) {
 	case BOW_DECODE_FOREIGN:
-		return find_footer(dev, id, err);
+		return identify_foreign(dev, id, err);
 	case BOW_DECODE_DAMAGED:
 		bow_err(err, -EBADMSG, "sector 0 is a damaged bowimg superblock");
 		bow_err_hint(err, "keep a copy of the image; its log is still in its free space");
@@ -200,7 +209,8 @@ static int check_mtime(const struct bow_checkpoint *cp, unsigned force, struct b
  */
 static bool ended_clean(const struct bow_identity *id)
 {
-	return id->state == BOWIMG_STATE_CHECKPOINT && !(id->sb.flags & BOW_SUPER_ATTACHED);
+	return id->state == BOWIMG_STATE_CHECKPOINT && !id->dmbow &&
+	       !(id->sb.flags & BOW_SUPER_ATTACHED);
 }
 
 int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struct bow_opened *o,
@@ -221,10 +231,11 @@ int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struc
 	if (rc)
 		return rc;
 	o->state = id.state;
+	o->dmbow = id.dmbow;
 	o->cut_only = id.cut_only;
 	o->cp.dev = dev;
 	o->cp.sb = id.sb;
-	if (id.state == BOWIMG_STATE_NONE || id.state == BOWIMG_STATE_FINISHING)
+	if (id.state == BOWIMG_STATE_NONE || id.state == BOWIMG_STATE_FINISHING || id.dmbow)
 		return 0;
 	if (id.state == BOWIMG_STATE_CHECKPOINT)
 		rc = check_mtime(&o->cp, force, err);

@@ -22,7 +22,8 @@ int bow_prepare_with_map(struct bow_dev *dev, const struct bowimg_prepare_option
 
 struct bow_identity {
 	enum bowimg_state state;
-	struct bow_super sb; /* unless state is NONE */
+	bool dmbow;	     /* the checkpoint is one of the kernel's dm-bow: see dmbow.h */
+	struct bow_super sb; /* unless state is NONE, or dmbow */
 	bool cut_only; /* FINISHING: everything is done but cutting the tail; sb has image_size only
 			*/
 };
@@ -36,6 +37,7 @@ int bow_identify(struct bow_dev *dev, struct bow_identity *id, struct bowimg_err
 /* An image, identified, and its log loaded where the state has one. */
 struct bow_opened {
 	enum bowimg_state state;
+	bool dmbow; /* nothing else is filled in then */
 	bool cut_only;
 	bool loaded;
 	struct bow_checkpoint cp;

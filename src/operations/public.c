@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "operations/internal.h"
+#include "operations/dmbow.h"
 
 const char *bowimg_version(void)
 {
@@ -117,6 +117,8 @@ static int walk_log(struct bow_dev *dev, struct log_reader *r, struct bowimg_err
 	struct bow_walk w;
 	int rc = bow_checkpoint_open(dev, 0, BOWIMG_FORCE_CHANGED, &o, err);
 
+	if (!rc && o.dmbow)
+		return bow_dmbow_log(dev, r->entry, r->ctx, err);
 	if (!rc && !o.loaded)
 		rc = bow_wrong_state(o.state, "show", err);
 	if (!rc) {
@@ -205,6 +207,8 @@ int bow_prepare_check(struct bow_dev *dev, struct bowimg_error *err)
 			       "it is too small: %" PRIu64 " bytes, and the least is %u", dev->size,
 			       BOWIMG_MIN_SIZE);
 	rc = bow_identify(dev, &id, err);
+	if (!rc && id.dmbow)
+		return bow_dmbow_refuse("prepare", err);
 	if (!rc && id.state != BOWIMG_STATE_NONE)
 		rc = bow_wrong_state(id.state, "prepare", err);
 	return rc ? rc : bow_probe_refuse_container(dev, err);
@@ -319,7 +323,9 @@ int bowimg_map(const char *path, const struct bowimg_prepare_options *opts,
 		return rc;
 	rc = bow_checkpoint_open(dev, 0, BOWIMG_FORCE_CHANGED, &o, err);
 	loaded = o.loaded;
-	if (!rc && loaded)
+	if (!rc && o.dmbow)
+		rc = bow_dmbow_refuse("show the free map of", err);
+	else if (!rc && loaded)
 		rc = pass_runs(o.cp.blocks.free, o.cp.sb.image_size, run, ctx);
 	else if (!rc && o.state != BOWIMG_STATE_NONE)
 		rc = bow_wrong_state(o.state, "show", err);

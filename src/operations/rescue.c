@@ -24,6 +24,7 @@
 
 #include "base/bytes.h"
 #include "format/facts.h"
+#include "operations/dmbow.h"
 
 struct rescue {
 	struct bow_dev *dev;
@@ -52,6 +53,8 @@ static int check_lost(struct bow_dev *dev, struct bowimg_error *err)
 	}
 	if (rc || id.state == BOWIMG_STATE_NONE)
 		return rc;
+	if (id.dmbow)
+		return bow_dmbow_refuse("rescue", err);
 	if (id.cut_only)
 		return bow_wrong_state(id.state, "rescue", err);
 	bow_err(err, -EALREADY, "there is nothing to rescue: its superblock is whole");

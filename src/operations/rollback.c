@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "operations/internal.h"
+#include "operations/dmbow.h"
 
 /* Block 0's original, checked like every backup when the log was read. */
 static int read_original0(struct bow_checkpoint *cp, uint8_t block0[BOW_BLOCK],
@@ -163,6 +163,8 @@ int bow_rollback_dev(struct bow_dev *dev, const struct bowimg_end_options *opts,
 	rc = bow_checkpoint_open(dev, opts->dry_run ? 0 : BOW_OPEN_TO_WRITE, opts->force, &o, err);
 	report->before = o.state;
 	report->exact = o.cp.sb.flags & BOW_SUPER_EXACT;
+	if (!rc && o.dmbow)
+		return bow_dmbow_rollback(dev, o.state, opts, report, err);
 	if (!rc)
 		rc = dispatch(&o, opts, report, err);
 	bow_opened_release(&o);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "operations/internal.h"
+#include "operations/dmbow.h"
 
 static const char *next_step(const struct bow_opened *o)
 {
@@ -65,7 +65,9 @@ int bow_status_dev(struct bow_dev *dev, unsigned force, struct bowimg_status *ou
 	struct bow_opened o;
 	int rc = bow_checkpoint_open(dev, 0, force, &o, err);
 
-	if (!rc) {
+	if (!rc && o.dmbow) {
+		rc = bow_dmbow_status(dev, o.state, out, err);
+	} else if (!rc) {
 		memset(out, 0, sizeof(*out));
 		out->state = o.state;
 		out->block_size = BOW_BLOCK;

@@ -4,6 +4,12 @@
 
 #include <inttypes.h>
 
+static const struct bow_cli_choice force_names[] = {
+	{"changed", BOWIMG_FORCE_CHANGED},
+	{"forward", BOWIMG_FORCE_FORWARD},
+	{NULL, 0},
+};
+
 static void say_done(struct bow_cli *cli, const struct bowimg_end_options *opts,
 		     const struct bowimg_end_report *r)
 {
@@ -44,7 +50,7 @@ int bow_cmd_commit(int argc, char **argv)
 	const struct bow_cli_option options[] = {
 		{"dry-run", 'n', BOW_CLI_FLAG, &opts.dry_run, 0, NULL},
 		{"wipe", 0, BOW_CLI_FLAG, &opts.wipe, 0, NULL},
-		BOW_CLI_OPT_FORCE(&opts.force),
+		{"force", 0, BOW_CLI_BITS, &opts.force, 0, force_names},
 		BOW_CLI_OPT_QUIET(&cli),
 		BOW_CLI_OPT_VERBOSE(&cli),
 		{0},

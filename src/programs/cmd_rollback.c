@@ -4,11 +4,45 @@
 
 #include <inttypes.h>
 
+static const struct bow_cli_choice force_names[] = {
+	{"changed", BOWIMG_FORCE_CHANGED},
+	{"partial", BOWIMG_FORCE_PARTIAL},
+	{"forward", BOWIMG_FORCE_FORWARD},
+	{NULL, 0},
+};
+
+/* A disk that the kernel's dm-bow left. */
+static void say_done_dm_bow(struct bow_cli *cli, const struct bowimg_end_report *r)
+{
+	const char *image = cli->operands[0];
+
+	if (r->forward) {
+		bow_cli_say(cli, "%s: committed, because the log is damaged: the changes are kept",
+			    image);
+		return;
+	}
+	bow_cli_say(cli, "%s: rolled back%s: %s brought back", image,
+		    r->before == BOWIMG_STATE_CHECKPOINT ? "" : " (finishing an interrupted run)",
+		    bow_cli_human(r->restored_bytes).text);
+	if (r->lost_entries)
+		bow_cli_say(cli,
+			    "Not all of it: %" PRIu64 " log entries or more were damaged, and what "
+			    "they saved is as it was left. Check the file system.",
+			    r->lost_entries);
+	else
+		bow_cli_say(cli, "Every block that was in use when dm-bow's checkpoint began is as "
+				 "it was then.");
+}
+
 static void say_done(struct bow_cli *cli, const struct bowimg_end_options *opts,
 		     const struct bowimg_end_report *r)
 {
 	const char *image = cli->operands[0];
 
+	if (r->dm_bow) {
+		say_done_dm_bow(cli, r);
+		return;
+	}
 	if (r->before == BOWIMG_STATE_INTERRUPTED) {
 		bow_cli_say(cli, "%s: the interrupted prepare is undone; no checkpoint is open",
 			    image);
@@ -27,9 +61,16 @@ static void say_done(struct bow_cli *cli, const struct bowimg_end_options *opts,
 
 static void say_dry_run(struct bow_cli *cli, const struct bowimg_end_report *r)
 {
-	bow_cli_say(cli, "%s: nothing was changed; rollback would bring back %s and zero %s",
-		    cli->operands[0], bow_cli_human(r->restored_bytes).text,
-		    bow_cli_human(r->zeroed_bytes).text);
+	if (r->forward)
+		bow_cli_say(cli,
+			    "%s: nothing was changed; the log is damaged, so it would be "
+			    "committed",
+			    cli->operands[0]);
+	else
+		bow_cli_say(cli,
+			    "%s: nothing was changed; rollback would bring back %s and zero %s",
+			    cli->operands[0], bow_cli_human(r->restored_bytes).text,
+			    bow_cli_human(r->zeroed_bytes).text);
 }
 
 static int rollback(struct bow_cli *cli, const struct bowimg_end_options *opts)
@@ -58,7 +99,7 @@ int bow_cmd_rollback(int argc, char **argv)
 	const struct bow_cli_option options[] = {
 		{"dry-run", 'n', BOW_CLI_FLAG, &opts.dry_run, 0, NULL},
 		{"again", 0, BOW_CLI_FLAG, &opts.again, 0, NULL},
-		BOW_CLI_OPT_FORCE(&opts.force),
+		{"force", 0, BOW_CLI_BITS, &opts.force, 0, force_names},
 		BOW_CLI_OPT_QUIET(&cli),
 		BOW_CLI_OPT_VERBOSE(&cli),
 		{0},

@@ -68,6 +68,11 @@ static int ensure_checkpoint(struct run *r, bool *opened)
 	int ret = bowimg_status(r->image, r->serving.force, &now, &err);
 	if (ret)
 		return bow_cli_fail(r->cli, ret, &err);
+	if (strcmp(now.format, "dm-bow") == 0)
+		return bow_cli_error(r->cli, -EOPNOTSUPP, now.next,
+				     "%s: it holds a checkpoint of the kernel's dm-bow, which "
+				     "bowimg can only end",
+				     r->image);
 	if (now.state != BOWIMG_STATE_NONE)
 		return check_open_checkpoint(r, &now);
 	ret = bowimg_prepare(r->image, &opts, &report, &err);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 /* "stop", "tail", or NULL where no checkpoint says anything. */
 static const char *on_full_name(enum bowimg_on_full on_full)
@@ -88,6 +89,23 @@ static void say_budget(struct bow_cli *cli, const struct bowimg_status *s)
 			    : "stop: writes fail with \"no space left\"; rollback still works");
 }
 
+static void say_amounts(struct bow_cli *cli, const struct bowimg_status *s)
+{
+	say_size(cli, "changed", s->changed_bytes);
+	say_size(cli, "backups", s->backup_bytes);
+	say_size(cli, "log", s->log_bytes);
+	bow_cli_say(cli, "entries     %" PRIu64, s->entries);
+}
+
+/* The kernel's checkpoint: what it was made with is not on the disk. */
+static void say_dm_bow(struct bow_cli *cli, const struct bowimg_status *s)
+{
+	bow_cli_say(cli, "checkpoint  by the kernel's dm-bow, in blocks of %" PRIu32 " bytes",
+		    s->block_size);
+	bow_cli_say(cli, "rollback    every used block; free blocks may differ");
+	say_amounts(cli, s);
+}
+
 static void say_checkpoint(struct bow_cli *cli, const struct bowimg_status *s)
 {
 	bow_cli_say(cli, "checkpoint  %s", s->uuid);
@@ -95,10 +113,7 @@ static void say_checkpoint(struct bow_cli *cli, const struct bowimg_status *s)
 	bow_cli_say(cli, "rollback    %s",
 		    s->exact ? "exact: the whole image, byte for byte"
 			     : "every used block; free blocks may differ");
-	say_size(cli, "changed", s->changed_bytes);
-	say_size(cli, "backups", s->backup_bytes);
-	say_size(cli, "log", s->log_bytes);
-	bow_cli_say(cli, "entries     %" PRIu64, s->entries);
+	say_amounts(cli, s);
 	say_budget(cli, s);
 	bow_cli_say(cli, "attached    %s",
 		    s->in_use	  ? "yes"
@@ -112,7 +127,9 @@ static void print_plain(struct bow_cli *cli, const char *image, const struct bow
 	bow_cli_say(cli, "state       %s%s%s%s", bowimg_state_name(s->state),
 		    s->format[0] ? " (format " : "", s->format, s->format[0] ? ")" : "");
 	say_size(cli, "size", s->virtual_size);
-	if (s->state != BOWIMG_STATE_NONE && s->state != BOWIMG_STATE_INTERRUPTED)
+	if (strcmp(s->format, "dm-bow") == 0)
+		say_dm_bow(cli, s);
+	else if (s->state != BOWIMG_STATE_NONE && s->state != BOWIMG_STATE_INTERRUPTED)
 		say_checkpoint(cli, s);
 	if (s->next[0])
 		bow_cli_say(cli, "next        %s", s->next);
