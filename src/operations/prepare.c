@@ -332,7 +332,8 @@ int bow_prepare_dev(struct bow_dev *dev, const struct bow_prepare_plan *plan,
 	p->dev = dev;
 	p->plan = plan;
 	rc = -ENOMEM;
-	if (bow_log_init(&p->log, dev, &p->sb, dev->sector_size) ||
+	/* Rewriting whole blocks rewrites no half of a sector, whatever its size below that. */
+	if (bow_log_init(&p->log, dev, &p->sb, dev->sector_size == 512 ? 512 : BOW_BLOCK) ||
 	    bow_blocks_init(&p->blocks, bow_div_up(dev->size, BOW_BLOCK)))
 		bow_err_errno(err, rc, "prepare");
 	else

@@ -131,3 +131,19 @@ on_device() {
 	expect 0 rollback "$target"
 	[ "$(sum "$target")" = "$before" ]
 }
+
+@test "a device with sectors of 1024, 2048 or 4096 bytes" {
+	local target size
+	for size in 1024 2048 4096; do
+		make_ext4 disk.img 32M -b 4096
+		remember
+		target=$(losetup --find --show --sector-size "$size" disk.img)
+		expect 0 prepare --exact "$target"
+		expect 0 run --on-success=keep "$target" -- e2label {} changed
+		[ "$(key entries "$target")" -gt 0 ]
+		expect 0 verify "$target"
+		expect 0 rollback "$target"
+		[ "$(sum "$target")" = "$before" ]
+		losetup -d "$target"
+	done
+}
