@@ -140,6 +140,11 @@ struct bowimg_status {
 int bowimg_status(const char *path, unsigned force, struct bowimg_status *out,
 		  struct bowimg_error *err);
 
+/* ---- partitions -------------------------------------------------------------------------- */
+
+/* Disks with more than this are not supported. */
+#define BOWIMG_PARTITIONS_MAX 128u
+
 /* ---- prepare ----------------------------------------------------------------------------- */
 
 struct bowimg_prepare_options {
