@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "programs/part_table.h"
 #include "programs/prepare_trim.h"
 
 static const struct bow_cli_choice stores[] = {
@@ -44,12 +45,14 @@ static void say_budget(struct bow_cli *cli, const struct bowimg_prepare_report *
 			    : "writes fail with \"no space left\"; rollback still works");
 }
 
-static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *r)
+static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *r,
+		       const struct bow_part_table *table)
 {
 	bow_cli_say(cli, "  found      %s, %s", r->what, bow_cli_human(r->image_size).text);
 	bow_cli_say(cli, "  free map   from %s: %s free, %s of it in whole %u-byte blocks",
 		    r->free_source, bow_cli_human(r->fs_free_bytes).text,
 		    bow_cli_human(r->free_total_bytes).text, BOWIMG_BLOCK_SIZE);
+	bow_part_table_say(cli, table);
 	say_exactness(cli, r);
 	say_budget(cli, r);
 }
@@ -68,7 +71,8 @@ static void say_next(struct bow_cli *cli, const char *image)
 	bow_cli_say(cli, "  bowimg commit %s", name);
 }
 
-static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opts)
+static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opts,
+		   const struct bow_part_table *table)
 {
 	const char *image = cli->operands[0];
 	struct bowimg_prepare_report report = {0};
@@ -88,7 +92,7 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 		    opts->dry_run ? "%s: nothing was changed; prepare would open a checkpoint:"
 				  : "%s: checkpoint opened",
 		    image);
-	say_report(cli, &report);
+	say_report(cli, &report, table);
 	if (!opts->dry_run)
 		say_next(cli, image);
 	return BOW_EXIT_DONE;
@@ -116,7 +120,9 @@ static int check_command(struct bow_cli *cli)
 int bow_cmd_prepare(int argc, char **argv)
 {
 	struct bow_cli cli = {.takes_command = names_trim(argc, argv)};
-	struct bowimg_prepare_options opts = {0};
+	struct bow_part_table table = {0};
+	struct bowimg_prepare_options opts = {.partition = bow_part_table_add,
+					      .partition_ctx = &table};
 	int exact = BOWIMG_DEFAULT, store = BOWIMG_STORE_FREE, on_full = BOWIMG_ON_FULL_DEFAULT;
 	const struct bow_cli_option options[] = {
 		{"free-from", 0, BOW_CLI_STRING, &opts.free_from, 0, NULL},
@@ -139,5 +145,5 @@ int bow_cmd_prepare(int argc, char **argv)
 	opts.store = (enum bowimg_store)store;
 	opts.on_full = (enum bowimg_on_full)on_full;
 	opts.events = bow_cli_events(&cli);
-	return prepare(&cli, &opts);
+	return prepare(&cli, &opts, &table);
 }
