@@ -108,8 +108,25 @@ static int mount_session(struct bow_fuse *fuse, struct bowimg_error *err)
 	return ret;
 }
 
-int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_watchdog *dog,
-		 struct bow_fuse **out, struct bowimg_error *err)
+static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
+{
+	struct bow_fuse_file *file = &fuse->files[0];
+
+	snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE);
+	file->bytes = bowimg_size(fuse->img);
+	fuse->file_count = 1 + parts->count;
+	for (uint32_t i = 0; i < parts->count; i++) {
+		const struct bowimg_partition *p = &parts->list[i];
+
+		file = &fuse->files[1 + i];
+		snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE "%u", p->number);
+		file->off = p->off;
+		file->bytes = p->bytes;
+	}
+}
+
+int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
+		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err)
 {
 	struct bow_fuse *fuse = calloc(1, sizeof(*fuse));
 
@@ -117,7 +134,7 @@ int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_wat
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
 	fuse->img = img;
-	fuse->disk_bytes = bowimg_size(img);
+	add_files(fuse, parts);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);
 	snprintf(fuse->dir, sizeof(fuse->dir), "%s", dir);
