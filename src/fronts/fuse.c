@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -108,6 +109,13 @@ static int mount_session(struct bow_fuse *fuse, struct bowimg_error *err)
 	return ret;
 }
 
+static bool is_device(const char *image)
+{
+	struct stat st;
+
+	return stat(image, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
 static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
 {
 	struct bow_fuse_file *file = &fuse->files[0];
@@ -135,6 +143,7 @@ int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, 
 	fuse_set_log_func(to_notice);
 	fuse->img = img;
 	add_files(fuse, parts);
+	fuse->no_holes = is_device(image);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);
 	snprintf(fuse->dir, sizeof(fuse->dir), "%s", dir);

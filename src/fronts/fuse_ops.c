@@ -174,6 +174,15 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 	int what = mode & ~FALLOC_FL_KEEP_SIZE;
 
 	(void)fi;
+	/*
+	 * On a device there is no space to win by a hole, and as a promise of zeros it would have
+	 * to be written by a commit. This answer ends the discards of a loop device; zeros it
+	 * writes.
+	 */
+	if (fuse->no_holes && what == FALLOC_FL_PUNCH_HOLE) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	/* Plain allocation would be a promise of space for backups, which nobody can give. */
 	if (what != FALLOC_FL_PUNCH_HOLE && what != FALLOC_FL_ZERO_RANGE) {
 		fuse_reply_err(req, EOPNOTSUPP);

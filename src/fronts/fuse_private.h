@@ -31,6 +31,7 @@ struct bow_fuse {
 	bowimg *img;
 	struct bow_fuse_file files[BOW_FUSE_FILES_MAX]; /* the whole disk comes first */
 	unsigned file_count;
+	bool no_holes;		 /* a device: see op_fallocate() */
 	struct timespec started; /* the files' times */
 	struct bow_watchdog *dog;
 	struct fuse_session *session;
