@@ -2,6 +2,9 @@
 /* bowimg prepare: open a checkpoint, and say what it can carry. */
 #include "programs/cli.h"
 
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "programs/part_table.h"
@@ -57,6 +60,30 @@ static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *
 	say_budget(cli, r);
 }
 
+/* The same as one object, for scripts. */
+static int print_json(struct bow_cli *cli, const struct bowimg_prepare_report *r,
+		      const struct bow_part_table *table, bool dry_run)
+{
+	json_t *root = json_pack("{s:s,s:o,s:b,s:I,s:o,s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:o}", "version",
+				 bowimg_version(), "image", bow_cli_json_text(cli->operands[0]),
+				 "dry-run", dry_run, "virtual-size", (json_int_t)r->image_size,
+				 "found", bow_cli_json_text(r->what), "free-source", r->free_source,
+				 "exact", r->exact, "store", r->store_tail ? "tail" : "free",
+				 "on-full", r->on_full == BOWIMG_ON_FULL_TAIL ? "tail" : "stop",
+				 "fs-free-bytes", (json_int_t)r->fs_free_bytes, "free-total-bytes",
+				 (json_int_t)r->free_total_bytes, "free-left-bytes",
+				 (json_int_t)r->free_left_bytes, "partitions",
+				 bow_part_table_json(table));
+	int status = BOW_EXIT_DONE;
+
+	if (!root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0)
+		status = bow_cli_error(cli, -ENOMEM, NULL, "prepare %s: no memory for the answer",
+				       cli->operands[0]);
+	putchar('\n');
+	json_decref(root);
+	return status;
+}
+
 static void say_next(struct bow_cli *cli, const char *image)
 {
 	struct bow_cli_quoted quoted;
@@ -88,6 +115,8 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 		if (ret)
 			return bow_cli_fail(cli, ret, &err);
 	}
+	if (cli->json)
+		return print_json(cli, &report, table, opts->dry_run);
 	bow_cli_say(cli,
 		    opts->dry_run ? "%s: nothing was changed; prepare would open a checkpoint:"
 				  : "%s: checkpoint opened",
@@ -131,6 +160,7 @@ int bow_cmd_prepare(int argc, char **argv)
 		{"store", 0, BOW_CLI_CHOICE, &store, 0, stores},
 		{"on-full", 0, BOW_CLI_CHOICE, &on_full, 0, on_fulls},
 		{"dry-run", 'n', BOW_CLI_FLAG, &opts.dry_run, 0, NULL},
+		BOW_CLI_OPT_JSON(&cli),
 		BOW_CLI_OPT_QUIET(&cli),
 		{0},
 	};

@@ -2,6 +2,8 @@
 /* The table of partitions that prepare prints. */
 #include "programs/part_table.h"
 
+#include <jansson.h>
+
 void bow_part_table_add(void *ctx, const struct bowimg_partition *p)
 {
 	struct bow_part_table *table = ctx;
@@ -24,4 +26,27 @@ void bow_part_table_say(struct bow_cli *cli, const struct bow_part_table *table)
 			p->source[0] ? bow_cli_human(p->free_bytes).text : "-",
 			p->source[0] ? p->source : "none, all of it counts as used: ", p->why_not);
 	}
+}
+
+static json_t *row(const struct bowimg_partition *p)
+{
+	return json_pack("{s:i,s:I,s:I,s:s,s:s,s:o,s:o,s:s?,s:I,s:o}", "number", (int)p->number,
+			 "offset", (json_int_t)p->off, "size", (json_int_t)p->bytes, "table",
+			 p->table, "type", p->type, "name", bow_cli_json_text(p->name), "content",
+			 bow_cli_json_text(p->content), "free-source",
+			 p->source[0] ? p->source : NULL, "free-bytes", (json_int_t)p->free_bytes,
+			 "why-not", p->why_not[0] ? bow_cli_json_text(p->why_not) : json_null());
+}
+
+json_t *bow_part_table_json(const struct bow_part_table *table)
+{
+	json_t *rows = json_array();
+
+	for (uint32_t i = 0; rows && i < table->count; i++) {
+		if (json_array_append_new(rows, row(&table->rows[i])) == 0)
+			continue;
+		json_decref(rows);
+		rows = NULL;
+	}
+	return rows;
 }

@@ -13,6 +13,9 @@ struct bow_part_table {
 /* For bowimg_prepare_options: collects rows; ctx is a struct bow_part_table. */
 void bow_part_table_add(void *ctx, const struct bowimg_partition *p);
 
+/* A JSON array of objects, or NULL: out of memory. */
+struct json_t *bow_part_table_json(const struct bow_part_table *table);
+
 /* One line each: what it is, how much of it is free, from where that is known, or why not. */
 void bow_part_table_say(struct bow_cli *cli, const struct bow_part_table *table);
 

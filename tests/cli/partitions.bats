@@ -24,6 +24,10 @@ row() {
 	row 2 | grep -E 'ext4 +48.0 MiB +[0-9.]+ MiB  ext$'
 	row 3 | grep -E 'swap +16.0 MiB +15.9 MiB  swap$'
 	[ "$(sum disk.img)" = "$before" ]
+	expect 0 prepare -n --json disk.img
+	[ "$(json '.partitions[1] | .content, .name, ."why-not"' <<<"$output" | tr '\n' ' ')" = 'ext4 root null ' ]
+	[ "$(json '.partitions[2] | .size, ."free-bytes"' <<<"$output" | tr '\n' ' ')" = "$((16 << 20)) $(((16 << 20) - 65536)) " ]
+	[ "$(json '."dry-run", .exact, ."on-full"' <<<"$output" | tr '\n' ' ')" = 'true true tail ' ]
 	expect 0 prepare disk.img
 	row 3 | grep -q swap
 	expect 0 status --json disk.img
