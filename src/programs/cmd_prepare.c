@@ -112,6 +112,8 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 			return ret;
 	} else {
 		ret = bowimg_prepare(image, opts, &report, &err);
+		if (ret == -ENOSPC)
+			bow_part_table_warn(cli, table);
 		if (ret)
 			return bow_cli_fail(cli, ret, &err);
 	}

@@ -28,6 +28,14 @@ void bow_part_table_say(struct bow_cli *cli, const struct bow_part_table *table)
 	}
 }
 
+void bow_part_table_warn(struct bow_cli *cli, const struct bow_part_table *table)
+{
+	for (uint32_t i = 0; i < table->count && !cli->json; i++)
+		if (table->rows[i].why_not[0])
+			bow_cli_warn(cli, "partition %u counts as used: %s", table->rows[i].number,
+				     table->rows[i].why_not);
+}
+
 static json_t *row(const struct bowimg_partition *p)
 {
 	return json_pack("{s:i,s:I,s:I,s:s,s:s,s:o,s:o,s:s?,s:I,s:o}", "number", (int)p->number,

@@ -19,4 +19,7 @@ struct json_t *bow_part_table_json(const struct bow_part_table *table);
 /* One line each: what it is, how much of it is free, from where that is known, or why not. */
 void bow_part_table_say(struct bow_cli *cli, const struct bow_part_table *table);
 
+/* Where no space was found, and why, as warnings. */
+void bow_part_table_warn(struct bow_cli *cli, const struct bow_part_table *table);
+
 #endif

@@ -104,6 +104,7 @@ row() {
 	expect 0 prepare -n disk.img
 	grep -q "past the image's end" <<<"$output"
 	refused 5 'too little free space' prepare -n --on-full=stop disk.img
+	grep -q 'partition 2 counts as used: it is encrypted' <<<"$stderr"
 }
 
 @test "a GPT of which one copy is damaged is refused" {
