@@ -140,6 +140,35 @@ struct bowimg_status {
 int bowimg_status(const char *path, unsigned force, struct bowimg_status *out,
 		  struct bowimg_error *err);
 
+/* ---- partitions -------------------------------------------------------------------------- */
+
+/* Disks with more than this are not supported. */
+#define BOWIMG_PARTITIONS_MAX 128u
+
+/* One partition of a GPT or MBR. Texts come from the disk: any bytes, but no control characters. */
+struct bowimg_partition {
+	uint32_t number;     /* as the kernel counts: logical ones of an MBR from 5 on */
+	uint64_t off, bytes; /* on the whole disk */
+	char table[8];	     /* "gpt", "dos" */
+	char type[40];	     /* GPT: the type's UUID; MBR: "0x83" */
+	char name[112];	     /* GPT: its label; may be empty */
+	char content[32];    /* by its signature: "ext4", "vfat", "swap", "crypto_LUKS"; or "" */
+	char source[16];     /* prepare: where its free map came from; "" if all of it is used */
+	uint64_t free_bytes; /* prepare: in whole blocks */
+	char why_not[192];   /* prepare: why all of it counts as used; else "" */
+};
+
+/*
+ * The partitions of the disk on an image, as its guest sees them now, in the order of the disk; an
+ * extended partition is not one of them. Works with and without a checkpoint, and while the image
+ * is served. A non-zero return of `partition` ends the walk and is returned; what it is given lasts
+ * for the call. Without a partition table: no call, 0. -EUCLEAN: the table is damaged;
+ * -EOPNOTSUPP: it is ambiguous or of another kind; else as bowimg_status().
+ */
+int bowimg_partitions(const char *path,
+		      int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+		      struct bowimg_error *err);
+
 /* ---- prepare ----------------------------------------------------------------------------- */
 
 struct bowimg_prepare_options {
@@ -149,12 +178,18 @@ struct bowimg_prepare_options {
 	enum bowimg_on_full on_full;
 	bool dry_run; /* change nothing, only report */
 	struct bowimg_events events;
+	/*
+	 * Called for each partition of a partitioned disk when the free map has been read, before
+	 * anything is written; NULL: not wanted. *p lasts for the call.
+	 */
+	void (*partition)(void *ctx, const struct bowimg_partition *p);
+	void *partition_ctx;
 };
 
 struct bowimg_prepare_report {
-	char free_source[16];
-	char what[128];	     /* what was found on the image: "ext4, 1024-byte blocks" */
-	char why_exact[128]; /* the reason for `exact`, one clause */
+	char free_source[16]; /* of a partitioned disk: all of them, as in "ext+swap" */
+	char what[128];	      /* what was found on the image: "ext4, 1024-byte blocks" */
+	char why_exact[128];  /* the reason for `exact`, one clause */
 	bool exact;
 	bool store_tail;
 	enum bowimg_on_full on_full;
@@ -256,6 +291,11 @@ int bowimg_flush(bowimg *img, struct bowimg_error *err);
  * end, -EIO.
  */
 int bowimg_extent(bowimg *img, uint64_t off, bool *zero, uint64_t *bytes, struct bowimg_error *err);
+
+/* As bowimg_partitions(), for the disk of a handle. */
+int bowimg_disk_partitions(bowimg *img,
+			   int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+			   struct bowimg_error *err);
 
 struct bowimg_counters {
 	uint64_t free_total_bytes, free_left_bytes, backup_bytes, changed_bytes, log_bytes;

@@ -149,6 +149,24 @@ static int swapped_on(dev_t dev, struct bow_guard_user *user)
 	return 1;
 }
 
+/* A loop device on the image itself was asked for already: here on its partitions and what is
+ * above.
+ */
+static int behind_loop(dev_t image, dev_t dev, struct bow_guard_user *user)
+{
+	struct stat st = {.st_mode = S_IFBLK, .st_rdev = dev};
+	struct bow_guard_user above = {0};
+	char name[64];
+	int rc = dev == image ? 0 : bow_guard_find_loop(&st, &above);
+
+	if (rc <= 0)
+		return rc;
+	bow_guard_block_name(dev, name, sizeof(name));
+	snprintf(user->who, sizeof(user->who), "%s: %.180s", name, above.who);
+	memcpy(user->hint, above.hint, sizeof(user->hint));
+	return 1;
+}
+
 /* Nothing mounted anywhere above; but something was built on the device all the same. */
 static void say_held(dev_t holder, struct bow_guard_user *user)
 {
@@ -173,6 +191,8 @@ int bow_guard_find_block_user(dev_t dev, struct bow_guard_user *user)
 		rc = mounted(dev, list.devs[i], user);
 		if (rc == 0)
 			rc = swapped_on(list.devs[i], user);
+		if (rc == 0)
+			rc = behind_loop(dev, list.devs[i], user);
 		if (rc == 0)
 			rc = add_neighbours(&list, list.devs[i], &holders);
 		if (rc == 0 && holders > 0 && holder == 0)

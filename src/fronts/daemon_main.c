@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -85,6 +86,26 @@ static int open_image(struct daemon *d, struct bowimg_error *err)
 	return bowimg_open(d->entry->image, &opts, &d->img, err);
 }
 
+/* The FUSE directory shows the partitions there are now; later changes of the table are not seen.
+ */
+static int make_fuse(struct daemon *d, struct bowimg_error *err)
+{
+	struct bow_entry *e = d->entry;
+	struct bow_parts *parts = malloc(sizeof(*parts));
+
+	if (!parts)
+		return bow_err_errno(err, -ENOMEM, "serving %s", e->image);
+	int ret = bow_parts_read(d->img, parts, err);
+	if (!ret)
+		ret = bow_parts_check(parts, e->image, e->partition, e->mount_dir[0], err);
+	if (!ret && parts->err.code == -EUCLEAN)
+		bow_notice("only the whole disk is shown: %s", parts->err.message);
+	if (!ret)
+		ret = bow_fuse_new(d->img, parts, e->image, e->fuse_dir, d->dog, &d->fuse, err);
+	free(parts);
+	return ret;
+}
+
 static int set_up(struct daemon *d, struct bowimg_error *err)
 {
 	bow_memory_prepare(d->opts->verbose);
@@ -95,8 +116,7 @@ static int set_up(struct daemon *d, struct bowimg_error *err)
 	if (!ret)
 		ret = open_image(d, err);
 	if (!ret)
-		ret = bow_fuse_new(d->img, d->entry->image, d->entry->fuse_dir, d->dog, &d->fuse,
-				   err);
+		ret = make_fuse(d, err);
 	if (ret)
 		return ret;
 	d->entry->connection = bow_fuse_connection(d->fuse);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -108,8 +109,32 @@ static int mount_session(struct bow_fuse *fuse, struct bowimg_error *err)
 	return ret;
 }
 
-int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_watchdog *dog,
-		 struct bow_fuse **out, struct bowimg_error *err)
+static bool is_device(const char *image)
+{
+	struct stat st;
+
+	return stat(image, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
+{
+	struct bow_fuse_file *file = &fuse->files[0];
+
+	snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE);
+	file->bytes = bowimg_size(fuse->img);
+	fuse->file_count = 1 + parts->count;
+	for (uint32_t i = 0; i < parts->count; i++) {
+		const struct bowimg_partition *p = &parts->list[i];
+
+		file = &fuse->files[1 + i];
+		snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE "%u", p->number);
+		file->off = p->off;
+		file->bytes = p->bytes;
+	}
+}
+
+int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
+		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err)
 {
 	struct bow_fuse *fuse = calloc(1, sizeof(*fuse));
 
@@ -117,7 +142,8 @@ int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_wat
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
 	fuse->img = img;
-	fuse->disk_bytes = bowimg_size(img);
+	add_files(fuse, parts);
+	fuse->no_holes = is_device(image);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);
 	snprintf(fuse->dir, sizeof(fuse->dir), "%s", dir);

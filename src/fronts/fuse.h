@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* A directory with one file, "disk": an image with an open checkpoint, served through FUSE. */
+/*
+ * A directory with the file "disk", which is an image with an open checkpoint, and a file for each
+ * of its partitions: "disk1", "disk2", ..., named as the kernel names those of a device "disk".
+ */
 #ifndef BOW_FRONTS_FUSE_H
 #define BOW_FRONTS_FUSE_H
 
 #include <stdbool.h>
 #include "base/err.h"
+#include "fronts/parts.h"
 #include "fronts/watchdog.h"
 
 #define BOW_FUSE_FILE "disk"
 
 struct bow_fuse;
 
-/* Make the session and mount it on dir. `image` is what the mount is called. */
-int bow_fuse_new(bowimg *img, const char *image, const char *dir, struct bow_watchdog *dog,
-		 struct bow_fuse **out, struct bowimg_error *err);
+/*
+ * Make the session and mount it on dir, with files for these partitions. `image` is what the mount
+ * is called.
+ */
+int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
+		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err);
 
 /* The number of its connection in /sys/fs/fuse/connections. */
 unsigned bow_fuse_connection(const struct bow_fuse *fuse);

@@ -11,8 +11,17 @@
 /* Nothing ever changes: size and mode are fixed, and times mean nothing on a disk. */
 #define FOREVER 86400.0
 
+const struct bow_fuse_file *bow_fuse_file(const struct bow_fuse *fuse, fuse_ino_t ino)
+{
+	if (ino < BOW_FUSE_INO_FIRST || ino - BOW_FUSE_INO_FIRST >= fuse->file_count)
+		return NULL;
+	return &fuse->files[ino - BOW_FUSE_INO_FIRST];
+}
+
 static bool fill_stat(const struct bow_fuse *fuse, fuse_ino_t ino, struct stat *st)
 {
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+
 	memset(st, 0, sizeof(*st));
 	st->st_ino = ino;
 	st->st_uid = geteuid();
@@ -24,23 +33,29 @@ static bool fill_stat(const struct bow_fuse *fuse, fuse_ino_t ino, struct stat *
 		st->st_nlink = 2;
 		return true;
 	}
+	if (!file)
+		return false;
 	st->st_mode = S_IFREG | 0600;
 	st->st_nlink = 1;
-	st->st_size = (off_t)fuse->disk_bytes;
-	st->st_blocks = (blkcnt_t)bow_div_up(fuse->disk_bytes, 512);
-	return ino == BOW_FUSE_INO_DISK;
+	st->st_size = (off_t)file->bytes;
+	st->st_blocks = (blkcnt_t)bow_div_up(file->bytes, 512);
+	return true;
 }
 
 void bow_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param entry = {
-		.ino = BOW_FUSE_INO_DISK, .attr_timeout = FOREVER, .entry_timeout = FOREVER};
+	struct fuse_entry_param entry = {.attr_timeout = FOREVER, .entry_timeout = FOREVER};
+	const struct bow_fuse *fuse = fuse_req_userdata(req);
+	unsigned i = 0;
 
-	if (parent != FUSE_ROOT_ID || strcmp(name, BOW_FUSE_FILE) != 0) {
+	while (i < fuse->file_count && strcmp(name, fuse->files[i].name) != 0)
+		i++;
+	if (parent != FUSE_ROOT_ID || i == fuse->file_count) {
 		fuse_reply_err(req, ENOENT);
 		return;
 	}
-	fill_stat(fuse_req_userdata(req), BOW_FUSE_INO_DISK, &entry.attr);
+	entry.ino = BOW_FUSE_INO_FIRST + i;
+	fill_stat(fuse, entry.ino, &entry.attr);
 	fuse_reply_entry(req, &entry);
 }
 
@@ -59,9 +74,9 @@ void bow_fuse_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 void bow_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		      struct fuse_file_info *fi)
 {
-	struct bow_fuse *fuse = fuse_req_userdata(req);
+	const struct bow_fuse_file *file = bow_fuse_file(fuse_req_userdata(req), ino);
 	bool resize = (to_set & FUSE_SET_ATTR_SIZE) &&
-		      (ino != BOW_FUSE_INO_DISK || (uint64_t)attr->st_size != fuse->disk_bytes);
+		      (!file || (uint64_t)attr->st_size != file->bytes);
 
 	if (resize || (to_set & (FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)))
 		fuse_reply_err(req, EPERM);
@@ -69,22 +84,29 @@ void bow_fuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_
 		bow_fuse_getattr(req, ino, fi);
 }
 
+/* The i-th entry: ".", "..", then the files. */
+static const char *entry_name(const struct bow_fuse *fuse, uint64_t i)
+{
+	return i == 0 ? "." : i == 1 ? ".." : fuse->files[i - 2].name;
+}
+
 void bow_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		      struct fuse_file_info *fi)
 {
-	static const char *const names[] = {".", "..", BOW_FUSE_FILE};
-	char buf[512];
+	const struct bow_fuse *fuse = fuse_req_userdata(req);
+	struct stat st = {0};
+	char buf[4096];
 	size_t used = 0;
-	struct stat st = {.st_mode = S_IFDIR, .st_ino = FUSE_ROOT_ID};
 
 	(void)ino;
 	(void)fi;
-	for (off_t i = off < 0 ? 0 : off; i < 3; i++) {
-		if (i == 2)
-			st = (struct stat){.st_mode = S_IFREG, .st_ino = BOW_FUSE_INO_DISK};
-		size_t bytes = fuse_add_direntry(req, buf + used, sizeof(buf) - used, names[i], &st,
-						 i + 1);
-		if (used + bytes > bow_min(size, sizeof(buf)))
+	size = bow_min(size, sizeof(buf));
+	for (uint64_t i = off < 0 ? 0 : (uint64_t)off; i < 2 + (uint64_t)fuse->file_count; i++) {
+		st.st_mode = i < 2 ? S_IFDIR : S_IFREG;
+		st.st_ino = i < 2 ? FUSE_ROOT_ID : BOW_FUSE_INO_FIRST + i - 2;
+		size_t bytes = fuse_add_direntry(req, buf + used, size - used, entry_name(fuse, i),
+						 &st, (off_t)i + 1);
+		if (bytes > size - used)
 			break;
 		used += bytes;
 	}
@@ -94,10 +116,11 @@ void bow_fuse_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 /* 512, because a loop device takes its discard granularity from here. */
 void bow_fuse_statfs(fuse_req_t req, fuse_ino_t ino)
 {
-	struct statvfs st = {.f_bsize = 512, .f_frsize = 512, .f_files = 1, .f_namemax = 255};
+	struct statvfs st = {.f_bsize = 512, .f_frsize = 512, .f_namemax = 255};
 	struct bow_fuse *fuse = fuse_req_userdata(req);
 
 	(void)ino;
-	st.f_blocks = (fsblkcnt_t)bow_div_up(fuse->disk_bytes, 512);
+	st.f_files = fuse->file_count;
+	st.f_blocks = (fsblkcnt_t)bow_div_up(fuse->files[0].bytes, 512);
 	fuse_reply_statfs(req, &st);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The requests of the FUSE file, translated into calls of the library. No policy, no ordering, no
+ * The requests of the FUSE files, translated into calls of the library. No policy, no ordering, no
  * memory of its own: each handler runs to its end in the thread that read the request.
  *
- * The file behaves like a disk: its size is fixed, a write past the end is ENOSPC. Nothing here may
- * promise space: where a block goes, and whether there is room for its backup, is known when it is
- * written. Punching a hole is a write of zeros, not "free": a loop device sends the same request
- * for both, and for in-use blocks too.
+ * A file behaves like a disk, or a partition of it: its size is fixed, a write past the end is
+ * ENOSPC. Nothing here may promise space: where a block goes, and whether there is room for its
+ * backup, is known when it is written. Punching a hole is a write of zeros, not "free": a loop
+ * device sends the same request for both, and for in-use blocks too.
  */
 #include "fronts/fuse_private.h"
 
@@ -81,7 +81,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
 
-	if (ino != BOW_FUSE_INO_DISK) {
+	if (!bow_fuse_file(fuse, ino)) {
 		fuse_reply_err(req, EISDIR);
 		return;
 	}
@@ -101,19 +101,21 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
 	struct bowimg_error err = {0};
 
 	(void)fi;
-	if (ino != BOW_FUSE_INO_DISK || off < 0 || size > BOW_FUSE_MAX_IO) {
+	if (!file || off < 0 || size > BOW_FUSE_MAX_IO) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	if ((uint64_t)off >= fuse->disk_bytes) {
+	if ((uint64_t)off >= file->bytes) {
 		fuse_reply_buf(req, NULL, 0);
 		return;
 	}
-	size = bow_min(size, fuse->disk_bytes - (uint64_t)off);
-	int ret = bowimg_read(fuse->img, bow_fuse_thread_buffer(), size, (uint64_t)off, &err);
+	size = bow_min(size, file->bytes - (uint64_t)off);
+	int ret = bowimg_read(fuse->img, bow_fuse_thread_buffer(), size, file->off + (uint64_t)off,
+			      &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -124,19 +126,22 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		     struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
 	struct bowimg_error err = {0};
 	unsigned flags = fi->flags & (O_SYNC | O_DSYNC) ? BOWIMG_FUA : 0;
+	int ret = 0;
 
-	if (ino != BOW_FUSE_INO_DISK || off < 0) {
+	if (!file || off < 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	if ((uint64_t)off >= fuse->disk_bytes) {
+	if ((uint64_t)off >= file->bytes) {
 		fuse_reply_err(req, size ? ENOSPC : 0);
 		return;
 	}
-	size = bow_min(size, fuse->disk_bytes - (uint64_t)off);
-	int ret = size ? bowimg_write(fuse->img, buf, size, (uint64_t)off, flags, &err) : 0;
+	size = bow_min(size, file->bytes - (uint64_t)off);
+	if (size)
+		ret = bowimg_write(fuse->img, buf, size, file->off + (uint64_t)off, flags, &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -163,27 +168,37 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			 struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
 	struct bowimg_error err = {0};
 	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
 	int what = mode & ~FALLOC_FL_KEEP_SIZE;
 
 	(void)fi;
+	/*
+	 * On a device there is no space to win by a hole, and as a promise of zeros it would have
+	 * to be written by a commit. This answer ends the discards of a loop device; zeros it
+	 * writes.
+	 */
+	if (fuse->no_holes && what == FALLOC_FL_PUNCH_HOLE) {
+		fuse_reply_err(req, EOPNOTSUPP);
+		return;
+	}
 	/* Plain allocation would be a promise of space for backups, which nobody can give. */
 	if (what != FALLOC_FL_PUNCH_HOLE && what != FALLOC_FL_ZERO_RANGE) {
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
-	if (ino != BOW_FUSE_INO_DISK || off < 0 || bytes <= 0) {
+	if (!file || off < 0 || bytes <= 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	uint64_t start = bow_min((uint64_t)off, fuse->disk_bytes);
-	uint64_t inside = bow_min((uint64_t)bytes, fuse->disk_bytes - start);
+	uint64_t start = bow_min((uint64_t)off, file->bytes);
+	uint64_t inside = bow_min((uint64_t)bytes, file->bytes - start);
 	if (!keep_size && inside != (uint64_t)bytes) {
 		fuse_reply_err(req, EFBIG);
 		return;
 	}
-	reply_done(req, zero_in_pieces(fuse, start, inside, &err), &err);
+	reply_done(req, zero_in_pieces(fuse, file->off + start, inside, &err), &err);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -19,9 +19,19 @@
 /* More than processors: most of them wait for the disk, and a batch of backups gets fuller. */
 #define BOW_FUSE_THREADS 16
 
+/* A file: a range of the disk. Its inode number is BOW_FUSE_INO_FIRST + its index. */
+struct bow_fuse_file {
+	char name[16];
+	uint64_t off, bytes;
+};
+
+#define BOW_FUSE_FILES_MAX (1 + BOWIMG_PARTITIONS_MAX)
+
 struct bow_fuse {
 	bowimg *img;
-	uint64_t disk_bytes;
+	struct bow_fuse_file files[BOW_FUSE_FILES_MAX]; /* the whole disk comes first */
+	unsigned file_count;
+	bool no_holes;		 /* a device: see op_fallocate() */
 	struct timespec started; /* the files' times */
 	struct bow_watchdog *dog;
 	struct fuse_session *session;
@@ -44,8 +54,10 @@ struct bow_fuse {
 
 extern const struct fuse_lowlevel_ops bow_fuse_ops;
 
-/* The one file. */
-enum { BOW_FUSE_INO_DISK = FUSE_ROOT_ID + 1 };
+enum { BOW_FUSE_INO_FIRST = FUSE_ROOT_ID + 1 };
+
+/* fuse_names.c: the file with this number, or NULL. */
+const struct bow_fuse_file *bow_fuse_file(const struct bow_fuse *fuse, fuse_ino_t ino);
 
 /* fuse_names.c: requests about names and attributes, as libfuse calls them. */
 void bow_fuse_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

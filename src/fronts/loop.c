@@ -8,14 +8,18 @@
 #include "fronts/loop.h"
 
 #include <fcntl.h>
+#include <linux/blkpg.h>
+#include <linux/fs.h>
 #include <linux/loop.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/uri.h"
 
 enum { TRIES = 64, PAUSE_MS = 20 };
 
@@ -45,17 +49,39 @@ static int open_device(const char *path)
 	return -ENOENT;
 }
 
-static int configure(int loop_fd, int file_fd, const char *file)
+int bow_loop_ask(const char *image, struct bow_loop_options *out, struct bowimg_error *err)
 {
-	struct loop_config config = {.fd = (unsigned)file_fd, .block_size = 512};
+	CLEANUP_CLOSE int fd = -1;
+	int sector = 512;
+	struct stat st;
+
+	out->sector_bytes = 512;
+	if (bow_uri_is_nbd(image))
+		return 0;
+	fd = open(image, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return bow_err_errno(err, -errno, "%s: open", image);
+	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKSSZGET, &sector) < 0)
+		return bow_err_errno(err, -errno, "%s: ask for its sectors", image);
+	out->sector_bytes = (uint32_t)sector;
+	return 0;
+}
+
+static int configure(int loop_fd, int file_fd, const char *file,
+		     const struct bow_loop_options *opts)
+{
+	struct loop_config config = {.fd = (unsigned)file_fd, .block_size = opts->sector_bytes};
 
 	config.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR;
+	if (opts->partitions)
+		config.info.lo_flags |= LO_FLAGS_PARTSCAN;
 	snprintf((char *)config.info.lo_file_name, sizeof(config.info.lo_file_name), "%s", file);
 	return ioctl(loop_fd, LOOP_CONFIGURE, &config) < 0 ? -errno : 0;
 }
 
 /* One round: ask for a free number, open it, take it. -EBUSY: somebody else was faster. */
-static int try_attach(int control_fd, int file_fd, const char *file, struct bow_loop *out)
+static int try_attach(int control_fd, int file_fd, const char *file,
+		      const struct bow_loop_options *opts, struct bow_loop *out)
 {
 	int number = ioctl(control_fd, LOOP_CTL_GET_FREE);
 
@@ -65,7 +91,7 @@ static int try_attach(int control_fd, int file_fd, const char *file, struct bow_
 	int fd = open_device(out->path);
 	if (fd < 0)
 		return fd;
-	int ret = configure(fd, file_fd, file);
+	int ret = configure(fd, file_fd, file, opts);
 	if (ret)
 		close(fd);
 	else
@@ -110,7 +136,8 @@ static int attach_failed(int code, struct bowimg_error *err)
 	return ret;
 }
 
-int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error *err)
+int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struct bow_loop *out,
+		    struct bowimg_error *err)
 {
 	CLEANUP_CLOSE int control_fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	if (control_fd < 0)
@@ -121,7 +148,7 @@ int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error 
 	struct bow_loop loop = {.fd = -1};
 	int ret = -EBUSY;
 	for (int i = 0; i < TRIES && ret == -EBUSY; i++)
-		ret = try_attach(control_fd, file_fd, file, &loop);
+		ret = try_attach(control_fd, file_fd, file, opts, &loop);
 	if (ret)
 		return attach_failed(ret, err);
 	ret = require_direct_io(&loop, err);
@@ -131,6 +158,29 @@ int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error 
 	}
 	*out = loop;
 	return 0;
+}
+
+/* A partition that the kernel has found by itself is in the way of a second one: that is fine. */
+static int add_partition(void *ctx, const struct bowimg_partition *p)
+{
+	const struct bow_loop *loop = ctx;
+	struct blkpg_partition part = {
+		.start = (long long)p->off, .length = (long long)p->bytes, .pno = (int)p->number};
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part};
+
+	return ioctl(loop->fd, BLKPG, &arg) < 0 && errno != EBUSY ? -errno : 0;
+}
+
+int bow_loop_add_partitions(const struct bow_loop *loop, struct bowimg_error *err)
+{
+	struct bowimg_error why = {0};
+	int ret = bowimg_partitions(loop->path, add_partition, (void *)loop, &why);
+
+	/* The daemon has said already that the table cannot be read. */
+	if (!ret || ret == -EUCLEAN || ret == -EOPNOTSUPP)
+		return 0;
+	return bow_err_errno(err, ret, "setting up %s: making its partitions", loop->path);
 }
 
 static int set_autoclear(int fd, bool on)

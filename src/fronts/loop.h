@@ -4,6 +4,7 @@
 #define BOW_FRONTS_LOOP_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include "base/err.h"
 
 #define BOW_LOOP_NAME 32
@@ -16,11 +17,27 @@ struct bow_loop {
 /* Can this process make loop devices? */
 bool bow_loop_usable(void);
 
+/* What a loop device takes over from the disk that it stands for. */
+struct bow_loop_options {
+	bool partitions;       /* it may have partitions */
+	uint32_t sector_bytes; /* logical sectors */
+};
+
+/* The sectors that a loop device for this image or device should have. */
+int bow_loop_ask(const char *image, struct bow_loop_options *out, struct bowimg_error *err);
+
 /*
- * A free loop device with direct I/O and 512-byte sectors on `file`. Until bow_loop_keep() the
+ * A free loop device with direct I/O on `file`. Until bow_loop_keep() the
  * kernel takes it away when out->fd and every other opener are closed, however this process ends.
  */
-int bow_loop_attach(const char *file, struct bow_loop *out, struct bowimg_error *err);
+int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struct bow_loop *out,
+		    struct bowimg_error *err);
+
+/*
+ * Make devices for its partitions, as far as the kernel has not found them itself: /dev/loop3p1 and
+ * so on.
+ */
+int bow_loop_add_partitions(const struct bow_loop *loop, struct bowimg_error *err);
 
 /* From now on it stays without an opener. */
 int bow_loop_keep(const struct bow_loop *loop, struct bowimg_error *err);

@@ -130,7 +130,7 @@ int bow_loop_refuse_mounted(const char *device, const char *except, struct bowim
 	int ret = bow_mounts_of(device, except, m, err);
 	if (ret <= 0)
 		return ret;
-	ret = bow_err(err, -EBUSY, "%s is mounted at %s", device, m->target);
+	ret = bow_err(err, -EBUSY, "%s is mounted at %s", m->source, m->target);
 	bow_err_hint(err, "unmount it first: umount %s", m->target);
 	return ret;
 }

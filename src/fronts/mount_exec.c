@@ -16,8 +16,7 @@ static int describe_failure(int wstatus, const char *device, const char *target,
 			       device, target, WTERMSIG(wstatus));
 	int ret = bow_err(err, -EIO, "mounting %s at %s: mount ended with status %d", device,
 			  target, WEXITSTATUS(wstatus));
-	bow_err_hint(err, "see its own message above; for an image with partitions use "
-			  "bowimg attach");
+	bow_err_hint(err, "see its own message above");
 	return ret;
 }
 

@@ -88,13 +88,23 @@ struct search {
 	bool found;
 };
 
+/* "/dev/loop3" and its partitions, "/dev/loop3p1". */
+static bool is_of(const char *source, const char *device)
+{
+	size_t n = strlen(device);
+
+	return strncmp(source, device, n) == 0 &&
+	       (!source[n] || (source[n] == 'p' && source[n + 1] &&
+			       !source[n + 1 + strspn(source + n + 1, "0123456789")]));
+}
+
 /* Later mounts cover earlier ones, so the last match is the one that is seen. */
 static int match(void *ctx, const struct bow_mount *m)
 {
 	struct search *s = ctx;
 
 	if ((s->target && strcmp(s->target, m->target) != 0) ||
-	    (s->device && strcmp(s->device, m->source) != 0) ||
+	    (s->device && !is_of(m->source, s->device)) ||
 	    (s->except && strcmp(s->except, m->target) == 0))
 		return 0;
 	s->found = true;

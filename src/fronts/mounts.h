@@ -28,8 +28,8 @@ int bow_mounts_each(int (*each)(void *ctx, const struct bow_mount *m), void *ctx
 int bow_mounts_at(const char *target, struct bow_mount *out, struct bowimg_error *err);
 
 /*
- * A mount of this device at another place than `except` (may be NULL): 1 found, 0 none, -errno. By
- * name, because file systems like btrfs have device numbers of their own.
+ * A mount of this device, or of a partition of it, at another place than `except` (may be NULL): 1
+ * found, 0 none, -errno. By name, because file systems like btrfs have device numbers of their own.
  */
 int bow_mounts_of(const char *device, const char *except, struct bow_mount *out,
 		  struct bowimg_error *err);

@@ -14,6 +14,7 @@ struct bow_nbd_options {
 	enum bowimg_durability durability;
 	unsigned force;
 	const char *socket; /* its path; NULL: in a private directory, made for it */
+	unsigned partition; /* only this one, by nbdkit's offset filter; 0: the whole disk */
 	bool learn; /* an image without a checkpoint, to be ended by bow_nbd_stop_learning() */
 };
 

@@ -6,12 +6,14 @@
 #include "fronts/nbd.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fronts/parts.h"
 #include "fronts/process.h"
 
 #define PLUGIN "nbdkit-bowimg-plugin.so"
@@ -125,20 +127,38 @@ int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int list
 {
 	char nbdkit[PATH_MAX], plugin[PATH_MAX], image[PATH_MAX + 16];
 	char arg0[] = "nbdkit", foreground[] = "--foreground", force[] = "force=changed";
+	char filter[] = "--filter=offset", offset[32], range[32];
 	char durability[32], control[32], learn[16];
 	bool process = opts->durability == BOWIMG_DURABILITY_PROCESS;
+	struct bowimg_partition part = {0};
+	char *argv[12] = {arg0, foreground};
+	int n = 2;
 
 	int ret = find_nbdkit(nbdkit, sizeof(nbdkit), err);
 	if (!ret)
 		ret = find_plugin(plugin, sizeof(plugin), err);
+	if (!ret && opts->partition)
+		ret = bow_parts_find(s->image, opts->partition, &part, err);
 	if (ret)
 		return ret;
+	snprintf(offset, sizeof(offset), "offset=%" PRIu64, part.off);
+	snprintf(range, sizeof(range), "range=%" PRIu64, part.bytes);
 	snprintf(image, sizeof(image), "image=%s", s->image);
 	snprintf(durability, sizeof(durability), "durability=%s", process ? "process" : "power");
 	snprintf(control, sizeof(control), "control=%d", CONTROL_FD);
 	snprintf(learn, sizeof(learn), "learn=%s", opts->learn ? "yes" : "no");
-	char *argv[] = {arg0, foreground, plugin, image, durability, control, learn, force, NULL};
-	if (!(opts->force & BOWIMG_FORCE_CHANGED))
-		argv[7] = NULL;
+	if (opts->partition)
+		argv[n++] = filter;
+	argv[n++] = plugin;
+	argv[n++] = image;
+	argv[n++] = durability;
+	argv[n++] = control;
+	argv[n++] = learn;
+	if (opts->partition) {
+		argv[n++] = offset;
+		argv[n++] = range;
+	}
+	if (opts->force & BOWIMG_FORCE_CHANGED)
+		argv[n++] = force;
 	return spawn(s, nbdkit, argv, listen_fd, err);
 }

@@ -24,7 +24,10 @@
 
 void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes)
 {
-	snprintf(out, bytes, "%s/" BOW_FUSE_FILE, e->fuse_dir);
+	if (e->partition)
+		snprintf(out, bytes, "%s/" BOW_FUSE_FILE "%u", e->fuse_dir, e->partition);
+	else
+		snprintf(out, bytes, "%s/" BOW_FUSE_FILE, e->fuse_dir);
 }
 
 /* A device is known by its own number: it may have several nodes. */

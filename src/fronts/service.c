@@ -14,6 +14,7 @@
 
 #include "fronts/memory.h"
 #include "fronts/mounts.h"
+#include "fronts/notice.h"
 #include "fronts/process.h"
 #include "fronts/service_stop.h"
 
@@ -66,6 +67,7 @@ static int fill_entry(struct bow_entry *e, const struct bow_service_options *opt
 	int ret = 0;
 
 	e->wants_loop = opts->loop;
+	e->partition = opts->partition;
 	e->fuse_dir[0] = e->mount_dir[0] = e->loop[0] = '\0';
 	e->pid = 0;
 	e->connection = 0;
@@ -91,6 +93,15 @@ static int interrupted(const struct bow_service *s, struct bowimg_error *err)
 		     : 0;
 }
 
+/* The whole disk is of use without them, too. */
+static void add_partitions(const struct bow_loop *loop)
+{
+	struct bowimg_error err = {0};
+
+	if (bow_loop_add_partitions(loop, &err))
+		bow_notice_error(&err);
+}
+
 /* The file system is mounted while the device still goes away by itself if we should die. */
 static int add_loop(struct bow_service *s, const struct bow_service_options *opts,
 		    struct bowimg_error *err)
@@ -100,9 +111,14 @@ static int add_loop(struct bow_service *s, const struct bow_service_options *opt
 	char disk[PATH_MAX + 16];
 
 	bow_entry_disk(e, disk, sizeof(disk));
-	int ret = bow_loop_attach(disk, &loop, err);
+	struct bow_loop_options how = {.partitions = !e->partition && !e->mount_dir[0]};
+	int ret = bow_loop_ask(e->image, &how, err);
+	if (!ret)
+		ret = bow_loop_attach(disk, &how, &loop, err);
 	if (ret)
 		return ret;
+	if (how.partitions)
+		add_partitions(&loop);
 	memcpy(e->loop, loop.path, sizeof(e->loop));
 	ret = bow_daemon_tie_to_loop(&s->daemon, err);
 	if (!ret)

@@ -9,6 +9,7 @@
 struct bow_service_options {
 	struct bow_serve_options serve;
 	bool loop;		   /* a loop device on the disk */
+	unsigned partition;	   /* on this partition of it; 0: on all of it */
 	const char *fuse_dir;	   /* where to mount FUSE; NULL: a private place */
 	const char *mount_dir;	   /* mount the loop device here; NULL: do not */
 	const char *mount_options; /* for mount(8), or NULL */

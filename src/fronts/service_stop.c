@@ -37,7 +37,7 @@ static bool find_loop(const struct bow_entry *e, char device[BOW_LOOP_NAME], cha
 	bow_entry_disk(e, disk, bytes);
 	if (bow_loop_find(disk, device))
 		return true;
-	snprintf(disk, bytes, "/" BOW_FUSE_FILE);
+	memmove(disk, strrchr(disk, '/'), strlen(strrchr(disk, '/')) + 1);
 	memcpy(device, e->loop, BOW_LOOP_NAME);
 	return e->loop[0] && bow_loop_is_on(device, disk);
 }

@@ -88,6 +88,7 @@ int bow_state_write(const char *dir, const struct bow_entry *e, struct bowimg_er
 	set_text(root, "fuse-dir", e->fuse_dir);
 	set_text(root, "mount-dir", e->mount_dir);
 	set_text(root, "loop", e->loop);
+	json_object_set_new(root, "partition", json_integer(e->partition));
 	json_object_set_new(root, "wants-loop", json_boolean(e->wants_loop));
 	json_object_set_new(root, "pid", json_integer(e->pid));
 	json_object_set_new(root, "start-time", json_integer((json_int_t)e->start_time));
@@ -125,6 +126,7 @@ int bow_state_read(const char *dir, struct bow_entry *e)
 	get_text(root, "fuse-dir", e->fuse_dir, sizeof(e->fuse_dir));
 	get_text(root, "mount-dir", e->mount_dir, sizeof(e->mount_dir));
 	get_text(root, "loop", e->loop, sizeof(e->loop));
+	e->partition = (unsigned)get_number(root, "partition", INT_MAX);
 	e->wants_loop = json_is_true(json_object_get(root, "wants-loop"));
 	e->pid = (pid_t)get_number(root, "pid", INT_MAX);
 	e->start_time = (uint64_t)get_number(root, "start-time", INT64_MAX);

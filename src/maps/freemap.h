@@ -25,6 +25,37 @@ int bow_freemap_read(struct bow_dev *dev, const char *spec, struct bow_bitmap *o
 		     struct bow_freemap_info *info, const struct bowimg_events *events,
 		     struct bowimg_error *err);
 
+/* Who is told of each partition; see struct bowimg_prepare_options. */
+struct bow_part_sink {
+	void (*partition)(void *ctx, const struct bowimg_partition *p);
+	void *ctx;
+};
+
+/*
+ * As bow_freemap_read(), and a partitioned disk's partitions are told to `sink`. A file system in
+ * one of them that is not clean is refused like one that fills the disk; what has no source counts
+ * as used, and so does all that is in no partition.
+ */
+int bow_freemap_read_disk(struct bow_dev *dev, const char *spec, struct bow_bitmap *out,
+			  struct bow_freemap_info *info, const struct bow_part_sink *sink,
+			  const struct bowimg_events *events, struct bowimg_error *err);
+
+/* disk.c: the union over the partitions of this table. */
+struct bow_table;
+int bow_freemap_partitions(struct bow_dev *dev, const struct bow_table *table, const char *spec,
+			   struct bow_bitmap *out, struct bow_freemap_info *info,
+			   const struct bow_part_sink *sink, const struct bowimg_events *events,
+			   struct bowimg_error *err);
+
+/* disk.c: the partitions and what they hold; see bowimg_partitions(). */
+int bow_freemap_list(struct bow_dev *dev,
+		     int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+		     struct bowimg_error *err);
+
+/* swap.c: Linux swap space; all of it is free but its first page. */
+int bow_freemap_swap(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
+		     struct bow_freemap_info *info, struct bowimg_error *err);
+
 /*
  * For the sources: mark the whole blocks inside bytes [off, off + bytes) of the image, but neither
  * block 0 nor a partial last block. The range may reach beyond the image. 0 or -ENOMEM.

@@ -1,57 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is on this device? libblkid wants a file descriptor, and a device need not have one. So the
- * places where superblocks and partition tables are kept are copied into an anonymous sparse file
- * of the device's size, and libblkid looks at that: 2 MiB of memory for a disk of any size.
+ * What is on this device? By libblkid, which looks at a copy of the places where superblocks and
+ * partition tables are kept: 2 MiB of memory for a disk of any size.
  */
 #include <blkid/blkid.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "maps/freemap.h"
+#include "maps/sparse.h"
 
 #define EDGE_BYTES (1u << 20)	/* copied from both ends: nearly every signature is there */
 #define PLACE_BYTES (64u << 10) /* copied around the others */
-
-/* A copy that failed to reach the anonymous file; there is no partial success to speak of. */
-static int put(int fd, const uint8_t *buf, uint64_t bytes, uint64_t off)
-{
-	while (bytes > 0) {
-		ssize_t n = pwrite(fd, buf, bytes, (off_t)off);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (n <= 0)
-			continue;
-		buf += n;
-		off += (uint64_t)n;
-		bytes -= (uint64_t)n;
-	}
-	return 0;
-}
-
-/* Copy what of [off, off + bytes) lies on the device. Zeros are left as the hole they are. */
-static int copy(struct bow_dev *dev, int fd, uint8_t *buf, uint64_t off, uint64_t bytes,
-		struct bowimg_error *err)
-{
-	int rc;
-
-	if (off >= dev->size)
-		return 0;
-	bytes = bow_min(bytes, dev->size - off);
-	rc = bow_dev_read(dev, buf, bytes, off, err);
-	if (rc < 0 || bow_is_zero(buf, bytes))
-		return rc;
-	rc = put(fd, buf, bytes, off);
-	if (rc < 0)
-		return bow_err_errno(err, rc, "%s: copy its first and last blocks into memory",
-				     dev->name);
-	return 0;
-}
 
 /* NTFS is recognised by its master file table as well, which may be anywhere. */
 static uint64_t ntfs_table(const uint8_t *boot)
@@ -64,31 +26,22 @@ static uint64_t ntfs_table(const uint8_t *boot)
 	return table * cluster;
 }
 
-static int copy_places(struct bow_dev *dev, int fd, uint8_t *buf, struct bowimg_error *err)
+static int copy_places(struct bow_dev *dev, int fd, struct bowimg_error *err)
 {
 	/* btrfs' other superblocks; the first one is among the first bytes. */
 	uint64_t places[] = {64u << 20, 256ull << 30, UINT64_MAX};
-	int rc = copy(dev, fd, buf, 0, EDGE_BYTES, err);
+	uint8_t boot[512] = {0};
+	int rc = bow_dev_read(dev, boot, bow_min(sizeof(boot), dev->size), 0, err);
 
-	if (!rc && dev->size >= 512)
-		places[2] = ntfs_table(buf);
+	places[2] = ntfs_table(boot);
+	if (!rc)
+		rc = bow_sparse_copy(dev, fd, 0, EDGE_BYTES, err);
 	if (!rc && dev->size > EDGE_BYTES)
-		rc = copy(dev, fd, buf, (dev->size - EDGE_BYTES) & ~(uint64_t)4095,
-			  EDGE_BYTES + 4096, err);
+		rc = bow_sparse_copy(dev, fd, (dev->size - EDGE_BYTES) & ~(uint64_t)4095,
+				     EDGE_BYTES + 4096, err);
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && !rc; i++)
-		rc = copy(dev, fd, buf, places[i], PLACE_BYTES, err);
+		rc = bow_sparse_copy(dev, fd, places[i], PLACE_BYTES, err);
 	return rc;
-}
-
-static int make_copy(struct bow_dev *dev, int fd, struct bowimg_error *err)
-{
-	CLEANUP_FREE uint8_t *buf = malloc(EDGE_BYTES + 4096);
-
-	if (!buf)
-		return bow_err_errno(err, -ENOMEM, "%s: find out what it holds", dev->name);
-	if (ftruncate(fd, (off_t)dev->size) < 0)
-		return bow_err_errno(err, -errno, "%s: make a sparse copy in memory", dev->name);
-	return copy_places(dev, fd, buf, err);
 }
 
 static void copy_value(blkid_probe pr, const char *name, char *to, size_t room)
@@ -137,13 +90,13 @@ static int look(struct bow_dev *dev, blkid_probe pr, int fd, struct bow_probe *o
 
 int bow_probe_device(struct bow_dev *dev, struct bow_probe *out, struct bowimg_error *err)
 {
-	CLEANUP_CLOSE int fd = memfd_create("bowimg-probe", MFD_CLOEXEC);
+	CLEANUP_CLOSE int fd = bow_sparse_new(dev, dev->size, err);
 	blkid_probe pr;
 	int rc;
 
 	if (fd < 0)
-		return bow_err_errno(err, -errno, "%s: make a sparse copy in memory", dev->name);
-	rc = make_copy(dev, fd, err);
+		return fd;
+	rc = copy_places(dev, fd, err);
 	if (rc < 0)
 		return rc;
 	pr = blkid_new_probe();

@@ -181,6 +181,11 @@ uint64_t bowimg_size(const bowimg *img)
 	return img->size;
 }
 
+struct bow_dev *bow_engine_device(const bowimg *img)
+{
+	return img->dev;
+}
+
 /* ---- flush ------------------------------------------------------------------------------------
  */
 

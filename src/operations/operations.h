@@ -39,6 +39,9 @@ int bow_engine_open(struct bow_dev *dev, const struct bowimg_open_options *opts,
 /* Release everything but the device, writing nothing: what a killed process leaves behind. */
 void bow_engine_free(bowimg *img);
 
+/* The device under a handle: for its name and sectors, not to be read. */
+struct bow_dev *bow_engine_device(const bowimg *img);
+
 /* ---- rollback.c, commit.c, verify.c, status.c: as the calls of the public header ------------ */
 
 int bow_rollback_dev(struct bow_dev *dev, const struct bowimg_end_options *opts,

@@ -188,12 +188,14 @@ static int settle_exact(struct bow_dev *dev, const struct bowimg_prepare_options
 static int find_free(struct bow_dev *dev, const struct bowimg_prepare_options *opts,
 		     struct finding *f, struct bowimg_error *err)
 {
+	const struct bow_part_sink sink = {opts->partition, opts->partition_ctx};
 	int rc;
 
 	f->free = bow_bitmap_new(bow_div_up(dev->size, BOW_BLOCK));
 	if (!f->free)
 		return bow_err_errno(err, -ENOMEM, "read the free map");
-	rc = bow_freemap_read(dev, opts->free_from, f->free, &f->info, &opts->events, err);
+	rc = bow_freemap_read_disk(dev, opts->free_from, f->free, &f->info, &sink, &opts->events,
+				   err);
 	return rc ? rc : settle_exact(dev, opts, f, err);
 }
 

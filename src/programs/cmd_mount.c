@@ -5,25 +5,22 @@
 #include <errno.h>
 #include <unistd.h>
 
-static int refuse_later(struct bow_cli *cli, const char *partition, bool before)
+static int refuse_later(struct bow_cli *cli, bool before)
 {
-	if (partition)
-		return bow_cli_error(cli, -EOPNOTSUPP,
-				     "attach the image, and let the system find the partitions: "
-				     "partx -a on the loop device",
-				     "mount: -p is not supported in this version");
 	if (before)
 		return bow_cli_error(cli, -EOPNOTSUPP, "roll back, or look at a copy",
 				     "mount: --before is not supported in this version");
 	return 0;
 }
 
-static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, const char *options)
+static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, unsigned partition,
+		       const char *options)
 {
 	struct bow_service service;
 	const struct bow_service_options opts = {
 		.serve = bow_serving_options(cli, serving),
 		.loop = true,
+		.partition = partition,
 		.mount_dir = cli->operands[1],
 		.mount_options = options,
 	};
@@ -43,11 +40,12 @@ int bow_cmd_mount(int argc, char **argv)
 {
 	struct bow_cli cli = {0};
 	struct bow_serving serving = BOW_SERVING_DEFAULTS;
-	const char *mount_options = NULL, *partition = NULL;
+	const char *mount_options = NULL;
+	unsigned partition = 0;
 	bool before = false;
 	const struct bow_cli_option options[] = {
 		{NULL, 'o', BOW_CLI_STRING, &mount_options, 0, NULL},
-		{NULL, 'p', BOW_CLI_STRING, &partition, 0, NULL},
+		BOW_SERVING_OPT_PARTITION(&partition),
 		{"before", 0, BOW_CLI_FLAG, &before, 0, NULL},
 		BOW_CLI_OPT_DURABILITY(&serving.durability),
 		BOW_CLI_OPT_FORCE(&serving.force),
@@ -60,6 +58,6 @@ int bow_cmd_mount(int argc, char **argv)
 	if (!status)
 		status = bow_cli_want_operands(&cli, 2, 2, "IMAGE DIR");
 	if (!status)
-		status = refuse_later(&cli, partition, before);
-	return status ? status : mount_image(&cli, &serving, mount_options);
+		status = refuse_later(&cli, before);
+	return status ? status : mount_image(&cli, &serving, partition, mount_options);
 }

@@ -2,8 +2,12 @@
 /* bowimg prepare: open a checkpoint, and say what it can carry. */
 #include "programs/cli.h"
 
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "programs/part_table.h"
 #include "programs/prepare_trim.h"
 
 static const struct bow_cli_choice stores[] = {
@@ -44,14 +48,40 @@ static void say_budget(struct bow_cli *cli, const struct bowimg_prepare_report *
 			    : "writes fail with \"no space left\"; rollback still works");
 }
 
-static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *r)
+static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *r,
+		       const struct bow_part_table *table)
 {
 	bow_cli_say(cli, "  found      %s, %s", r->what, bow_cli_human(r->image_size).text);
 	bow_cli_say(cli, "  free map   from %s: %s free, %s of it in whole %u-byte blocks",
 		    r->free_source, bow_cli_human(r->fs_free_bytes).text,
 		    bow_cli_human(r->free_total_bytes).text, BOWIMG_BLOCK_SIZE);
+	bow_part_table_say(cli, table);
 	say_exactness(cli, r);
 	say_budget(cli, r);
+}
+
+/* The same as one object, for scripts. */
+static int print_json(struct bow_cli *cli, const struct bowimg_prepare_report *r,
+		      const struct bow_part_table *table, bool dry_run)
+{
+	json_t *root = json_pack("{s:s,s:o,s:b,s:I,s:o,s:s,s:b,s:s,s:s,s:I,s:I,s:I,s:o}", "version",
+				 bowimg_version(), "image", bow_cli_json_text(cli->operands[0]),
+				 "dry-run", dry_run, "virtual-size", (json_int_t)r->image_size,
+				 "found", bow_cli_json_text(r->what), "free-source", r->free_source,
+				 "exact", r->exact, "store", r->store_tail ? "tail" : "free",
+				 "on-full", r->on_full == BOWIMG_ON_FULL_TAIL ? "tail" : "stop",
+				 "fs-free-bytes", (json_int_t)r->fs_free_bytes, "free-total-bytes",
+				 (json_int_t)r->free_total_bytes, "free-left-bytes",
+				 (json_int_t)r->free_left_bytes, "partitions",
+				 bow_part_table_json(table));
+	int status = BOW_EXIT_DONE;
+
+	if (!root || json_dumpf(root, stdout, JSON_INDENT(2)) != 0)
+		status = bow_cli_error(cli, -ENOMEM, NULL, "prepare %s: no memory for the answer",
+				       cli->operands[0]);
+	putchar('\n');
+	json_decref(root);
+	return status;
 }
 
 static void say_next(struct bow_cli *cli, const char *image)
@@ -68,7 +98,8 @@ static void say_next(struct bow_cli *cli, const char *image)
 	bow_cli_say(cli, "  bowimg commit %s", name);
 }
 
-static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opts)
+static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opts,
+		   const struct bow_part_table *table)
 {
 	const char *image = cli->operands[0];
 	struct bowimg_prepare_report report = {0};
@@ -81,14 +112,18 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 			return ret;
 	} else {
 		ret = bowimg_prepare(image, opts, &report, &err);
+		if (ret == -ENOSPC)
+			bow_part_table_warn(cli, table);
 		if (ret)
 			return bow_cli_fail(cli, ret, &err);
 	}
+	if (cli->json)
+		return print_json(cli, &report, table, opts->dry_run);
 	bow_cli_say(cli,
 		    opts->dry_run ? "%s: nothing was changed; prepare would open a checkpoint:"
 				  : "%s: checkpoint opened",
 		    image);
-	say_report(cli, &report);
+	say_report(cli, &report, table);
 	if (!opts->dry_run)
 		say_next(cli, image);
 	return BOW_EXIT_DONE;
@@ -116,7 +151,9 @@ static int check_command(struct bow_cli *cli)
 int bow_cmd_prepare(int argc, char **argv)
 {
 	struct bow_cli cli = {.takes_command = names_trim(argc, argv)};
-	struct bowimg_prepare_options opts = {0};
+	struct bow_part_table table = {0};
+	struct bowimg_prepare_options opts = {.partition = bow_part_table_add,
+					      .partition_ctx = &table};
 	int exact = BOWIMG_DEFAULT, store = BOWIMG_STORE_FREE, on_full = BOWIMG_ON_FULL_DEFAULT;
 	const struct bow_cli_option options[] = {
 		{"free-from", 0, BOW_CLI_STRING, &opts.free_from, 0, NULL},
@@ -125,6 +162,7 @@ int bow_cmd_prepare(int argc, char **argv)
 		{"store", 0, BOW_CLI_CHOICE, &store, 0, stores},
 		{"on-full", 0, BOW_CLI_CHOICE, &on_full, 0, on_fulls},
 		{"dry-run", 'n', BOW_CLI_FLAG, &opts.dry_run, 0, NULL},
+		BOW_CLI_OPT_JSON(&cli),
 		BOW_CLI_OPT_QUIET(&cli),
 		{0},
 	};
@@ -139,5 +177,5 @@ int bow_cmd_prepare(int argc, char **argv)
 	opts.store = (enum bowimg_store)store;
 	opts.on_full = (enum bowimg_on_full)on_full;
 	opts.events = bow_cli_events(&cli);
-	return prepare(&cli, &opts);
+	return prepare(&cli, &opts, &table);
 }

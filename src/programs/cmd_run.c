@@ -28,6 +28,7 @@ struct run {
 	const char *image;
 	struct bow_serving serving;
 	int via, on_success, on_failure;
+	unsigned partition;
 };
 
 static const struct bow_cli_choice vias[] = {
@@ -121,6 +122,7 @@ static int serve_over_nbd(struct run *r, struct outcome *out)
 	const struct bow_nbd_options opts = {
 		.durability = (enum bowimg_durability)r->serving.durability,
 		.force = r->serving.force,
+		.partition = r->partition,
 	};
 	int caught = 0;
 
@@ -134,6 +136,7 @@ static int serve_and_run(struct run *r, struct outcome *out)
 	const struct bow_service_options opts = {
 		.serve = bow_serving_options(r->cli, &r->serving),
 		.loop = r->via == VIA_LOOP,
+		.partition = r->partition,
 	};
 	char disk[PATH_MAX + 16];
 	struct bow_service service;
@@ -197,6 +200,7 @@ int bow_cmd_run(int argc, char **argv)
 		{"via", 0, BOW_CLI_CHOICE, &r.via, 0, vias},
 		{"on-success", 0, BOW_CLI_CHOICE, &r.on_success, 0, policies},
 		{"on-failure", 0, BOW_CLI_CHOICE, &r.on_failure, 0, policies},
+		BOW_SERVING_OPT_PARTITION(&r.partition),
 		BOW_CLI_OPT_DURABILITY(&r.serving.durability),
 		BOW_CLI_OPT_FORCE(&r.serving.force),
 		BOW_SERVING_OPT_STUCK_AFTER(&r.serving),

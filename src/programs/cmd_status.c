@@ -77,10 +77,22 @@ static void say_size(struct bow_cli *cli, const char *what, uint64_t value)
 		bow_cli_say(cli, "%-11s %s (%" PRIu64 ")", what, bow_cli_human(value).text, value);
 }
 
+/* As the serving process says it, from three quarters on. */
+static void say_warning(struct bow_cli *cli, const struct bowimg_status *s)
+{
+	uint64_t total = s->free_total_bytes / BOWIMG_BLOCK_SIZE;
+	uint64_t used = total - s->free_left_bytes / BOWIMG_BLOCK_SIZE;
+
+	if (total && !s->store_tail && used * 100 / total >= 75)
+		bow_cli_say(cli, "warning     %" PRIu64 " %% of the free space is used",
+			    used * 100 / total);
+}
+
 static void say_budget(struct bow_cli *cli, const struct bowimg_status *s)
 {
 	say_size(cli, "free left", s->free_left_bytes);
 	say_size(cli, "  of", s->free_total_bytes);
+	say_warning(cli, s);
 	if (s->tail_bytes || s->store_tail)
 		say_size(cli, "tail", s->tail_bytes);
 	bow_cli_say(cli, "when full   %s",

@@ -23,6 +23,12 @@ struct bow_serving {
 		"stuck-after", 0, BOW_CLI_NUMBER, &(s)->stuck_after_s, 0, NULL \
 	}
 
+/* -p; dest is `unsigned`. */
+#define BOW_SERVING_OPT_PARTITION(dest)                         \
+	{                                                       \
+		"partition", 'p', BOW_CLI_NUMBER, dest, 0, NULL \
+	}
+
 struct bow_serve_options bow_serving_options(const struct bow_cli *cli,
 					     const struct bow_serving *serving);
 

@@ -145,7 +145,6 @@ setup() {
 }
 
 @test "options of later versions are refused with 9" {
-	refused 9 'not supported' mount -p 1 disk.img mnt
 	refused 9 'not supported' mount --before disk.img mnt
 	nothing_left
 }

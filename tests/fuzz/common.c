@@ -8,8 +8,8 @@
 #include "fuzz.h"
 
 const struct fuzz_target *const fuzz_targets[] = {
-	&fuzz_super,  &fuzz_log,   &fuzz_map,	&fuzz_mapfile,
-	&fuzz_finish, &fuzz_image, &fuzz_dmbow, NULL,
+	&fuzz_super, &fuzz_log,	  &fuzz_map,   &fuzz_mapfile, &fuzz_finish,
+	&fuzz_image, &fuzz_dmbow, &fuzz_table, NULL,
 };
 
 static bool expected, succeeded;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The partitions of a served disk, as they were when it was attached. */
+#ifndef BOW_FRONTS_PARTS_H
+#define BOW_FRONTS_PARTS_H
+
+#include "base/err.h"
+
+struct bow_parts {
+	uint32_t count;
+	struct bowimg_partition list[BOWIMG_PARTITIONS_MAX];
+	struct bowimg_error err; /* code: why there is no list; 0: it is right, perhaps empty */
+};
+
+/* A damaged or ambiguous table is no failure here: *out then says so. */
+int bow_parts_read(bowimg *img, struct bow_parts *out, struct bowimg_error *err);
+
+/*
+ * For a service on partition `number` (0: the whole disk), which is to be mounted if `mounts`.
+ * -ENOENT: there is no such partition. -EOPNOTSUPP: a whole disk with partitions cannot be mounted.
+ */
+int bow_parts_check(const struct bow_parts *parts, const char *image, unsigned number, bool mounts,
+		    struct bowimg_error *err);
+
+/* The same for an image that nobody serves: that partition. */
+int bow_parts_find(const char *image, unsigned number, struct bowimg_partition *out,
+		   struct bowimg_error *err);
+
+#endif

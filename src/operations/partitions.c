@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The partitions of a disk as its guest sees them. While a checkpoint is open, block 0 of the image
+ * is bowimg's own, and other blocks may be promised to read as zeros: so the table is read through
+ * a device that shows what the guest would see, of a handle or of a log that was just loaded.
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "operations/internal.h"
+
+/* ---- an image at rest, or served by another process -------------------------------------------
+ */
+
+struct view {
+	struct bow_dev dev; /* must be first */
+	struct bow_checkpoint *cp;
+};
+
+/* The bytes from off on that read alike: from where on the image, or UINT64_MAX for zeros. */
+static uint64_t look(const struct bow_checkpoint *cp, uint64_t off, size_t *bytes)
+{
+	uint64_t blk = off / BOW_BLOCK, end = (off + *bytes - 1) / BOW_BLOCK + 1, n = 1;
+	enum bow_block_state state;
+	bool zero = false;
+
+	if (blk == 0) {
+		*bytes = bow_min(*bytes, BOW_BLOCK - off);
+		return cp->sb.live0_blk * BOW_BLOCK + off;
+	}
+	n = bow_blocks_run(&cp->blocks, blk, end - blk, &state, &zero);
+	*bytes = bow_min(*bytes, (blk + n) * BOW_BLOCK - off);
+	return zero || state == BOW_HELD ? UINT64_MAX : off;
+}
+
+static int64_t view_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
+{
+	const struct view *v = (const struct view *)dev;
+	uint64_t from = look(v->cp, off, &bytes);
+	int rc = 0;
+
+	if (from == UINT64_MAX)
+		memset(buf, 0, bytes);
+	else
+		rc = bow_dev_read(v->cp->dev, buf, bytes, from, NULL);
+	return rc ? rc : (int64_t)bytes;
+}
+
+static const struct bow_dev_ops view_ops = {.read = view_read};
+
+static int list(struct bow_dev *dev, int (*partition)(void *ctx, const struct bowimg_partition *p),
+		void *ctx, struct bowimg_error *err)
+{
+	struct bow_opened o;
+	struct view v = {.dev = {.ops = &view_ops, .name = dev->name}, .cp = &o.cp};
+	int rc = bow_checkpoint_open(dev, 0, BOWIMG_FORCE_CHANGED, &o, err);
+
+	v.dev.size = o.cp.sb.image_size;
+	v.dev.sector_size = dev->sector_size;
+	v.dev.readonly = true;
+	if (!rc && o.state == BOWIMG_STATE_NONE)
+		rc = bow_freemap_list(dev, partition, ctx, err);
+	else if (!rc && o.state == BOWIMG_STATE_CHECKPOINT)
+		rc = bow_freemap_list(&v.dev, partition, ctx, err);
+	else if (!rc)
+		rc = bow_wrong_state(o.state, "show the partitions", err);
+	bow_opened_release(&o);
+	return rc;
+}
+
+int bowimg_partitions(const char *path,
+		      int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+		      struct bowimg_error *err)
+{
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_LOOK, &dev, err);
+
+	if (rc)
+		return rc;
+	rc = list(dev, partition, ctx, err);
+	bow_dev_close(dev, NULL); /* only read from: nothing can be lost */
+	return rc;
+}
+
+/* ---- a handle ----------------------------------------------------------------------------------
+ */
+
+struct served {
+	struct bow_dev dev; /* must be first */
+	bowimg *img;
+};
+
+static int64_t served_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
+{
+	int rc = bowimg_read(((struct served *)dev)->img, buf, bytes, off, NULL);
+
+	return rc ? rc : (int64_t)bytes;
+}
+
+static const struct bow_dev_ops served_ops = {.read = served_read};
+
+int bowimg_disk_partitions(bowimg *img,
+			   int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+			   struct bowimg_error *err)
+{
+	struct bow_dev *image = bow_engine_device(img);
+	struct served s = {.img = img, .dev = {.ops = &served_ops, .name = image->name}};
+
+	s.dev.size = bowimg_size(img);
+	s.dev.sector_size = image->sector_size;
+	s.dev.readonly = true;
+	return bow_freemap_list(&s.dev, partition, ctx, err);
+}
