@@ -82,6 +82,7 @@ int bow_dev_set_mtime(struct bow_dev *dev, const struct timespec *t, struct bowi
 
 enum bow_open_mode {
 	BOW_OPEN_LOOK,	    /* read-only, no locks taken: for status, log, map, verify */
+	BOW_OPEN_SHARED,    /* read-only, and nobody may write to it meanwhile */
 	BOW_OPEN_EXCLUSIVE, /* read-write; refused when anybody else uses the image */
 };
 
@@ -111,5 +112,11 @@ int bow_guard_check(int fd, const char *path, struct bowimg_error *err);
  * only descriptor of the image.
  */
 int bow_guard_lock(int fd, const char *path, struct bowimg_error *err);
+
+/*
+ * The same for a reader (fd may be read-only): others may read as well, nobody may write. Refuses
+ * (-EBUSY) if somebody may be writing.
+ */
+int bow_guard_lock_shared(int fd, const char *path, struct bowimg_error *err);
 
 #endif

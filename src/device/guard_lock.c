@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locks on an image that is open for writing, in this order:
+ * Locks on an image that is open for writing (for looking at it, see the end), in this order:
  *
  * 1. flock: of several bowimg starting at once it lets exactly one through. The losers close the
  *    file at once, which step 2 of the winner waits for.
@@ -50,7 +50,45 @@ static const off_t conflicting_bytes[] = {
 	USED_BYTE + RESIZE,
 };
 
+/* The same for a reader who wants what he reads to stay as it is. */
+static const off_t held_by_reader[] = {
+	USED_BYTE + CONSISTENT_READ,
+	UNSHARED_BYTE + WRITE,
+	UNSHARED_BYTE + RESIZE,
+};
+static const off_t conflicting_with_reader[] = {
+	UNSHARED_BYTE + CONSISTENT_READ,
+	USED_BYTE + WRITE,
+	USED_BYTE + RESIZE,
+};
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* What one who opens an image takes, and tests for. */
+struct claim {
+	int flock;
+	int lease; /* granted while nobody else has the file open (for writing) */
+	const off_t *held, *conflicting;
+	size_t n_held, n_conflicting;
+};
+
+static const struct claim writer = {
+	.flock = LOCK_EX,
+	.lease = F_WRLCK,
+	.held = held_bytes,
+	.n_held = COUNT(held_bytes),
+	.conflicting = conflicting_bytes,
+	.n_conflicting = COUNT(conflicting_bytes),
+};
+
+static const struct claim reader = {
+	.flock = LOCK_SH,
+	.lease = F_RDLCK,
+	.held = held_by_reader,
+	.n_held = COUNT(held_by_reader),
+	.conflicting = conflicting_with_reader,
+	.n_conflicting = COUNT(conflicting_with_reader),
+};
 
 static void pause_briefly(void)
 {
@@ -78,13 +116,13 @@ static int fail_lock(int code, const char *path, const char *what, struct bowimg
 }
 
 /* udev locks block devices for a moment while it scans them; files are for rule 1 above. */
-static int take_flock(int fd, bool patient, const char *path, struct bowimg_error *err)
+static int take_flock(int fd, int how, bool patient, const char *path, struct bowimg_error *err)
 {
-	int rc = flock(fd, LOCK_EX | LOCK_NB);
+	int rc = flock(fd, how | LOCK_NB);
 
 	for (int i = 0; rc < 0 && errno == EWOULDBLOCK && patient && i < TRIES; i++) {
 		pause_briefly();
-		rc = flock(fd, LOCK_EX | LOCK_NB);
+		rc = flock(fd, how | LOCK_NB);
 	}
 	if (rc == 0)
 		return 0;
@@ -110,35 +148,35 @@ static bool leases_mean_nothing(int fd)
  * held makes the kernel send a signal; SIGIO, the default one, would end the process, and SIGURG is
  * ignored by those who do not expect it.
  */
-static bool alone(int fd)
+static bool alone(int fd, int lease)
 {
 	bool yes;
 
 	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
 		return true;
-	yes = fcntl(fd, F_SETLEASE, F_WRLCK) == 0 || errno != EAGAIN;
+	yes = fcntl(fd, F_SETLEASE, lease) == 0 || errno != EAGAIN;
 	fcntl(fd, F_SETLEASE, F_UNLCK);
 	fcntl(fd, F_SETSIG, 0);
 	return yes;
 }
 
-static int probe_lease(int fd, const char *path, struct bowimg_error *err)
+static int probe_lease(int fd, int lease, const char *path, struct bowimg_error *err)
 {
 	if (leases_mean_nothing(fd))
 		return 0;
 	for (int i = 0; i < TRIES; i++) {
-		if (alone(fd))
+		if (alone(fd, lease))
 			return 0;
 		pause_briefly();
 	}
 	return refuse(fd, path, "has it open", err);
 }
 
-static int set_bytes(int fd, short type)
+static int set_bytes(int fd, const struct claim *c, short type)
 {
-	for (size_t i = 0; i < COUNT(held_bytes); i++) {
+	for (size_t i = 0; i < c->n_held; i++) {
 		struct flock lock = {
-			.l_type = type, .l_whence = SEEK_SET, .l_start = held_bytes[i], .l_len = 1};
+			.l_type = type, .l_whence = SEEK_SET, .l_start = c->held[i], .l_len = 1};
 
 		if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
 			return errno == EACCES ? -EAGAIN : -errno;
@@ -157,49 +195,63 @@ static int test_byte(int fd, off_t byte)
 }
 
 /* 1: somebody holds a conflicting lock, 0: nobody, or -errno. */
-static int test_bytes(int fd)
+static int test_bytes(int fd, const struct claim *c)
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < COUNT(conflicting_bytes) && rc == 0; i++)
-		rc = test_byte(fd, conflicting_bytes[i]);
+	for (size_t i = 0; i < c->n_conflicting && rc == 0; i++)
+		rc = test_byte(fd, c->conflicting[i]);
 	return rc;
 }
 
-static int take_bytes(int fd, const char *path, struct bowimg_error *err)
+static int take_bytes(int fd, const struct claim *c, const char *path, struct bowimg_error *err)
 {
-	int rc = set_bytes(fd, F_RDLCK);
+	int rc = set_bytes(fd, c, F_RDLCK);
 
 	if (rc == 0)
-		rc = test_bytes(fd);
+		rc = test_bytes(fd, c);
 	if (rc == 0)
 		return 0;
-	set_bytes(fd, F_UNLCK); /* closing does it as well, should this fail */
+	set_bytes(fd, c, F_UNLCK); /* closing does it as well, should this fail */
 	if (rc > 0 || rc == -EAGAIN)
 		return refuse(fd, path, "holds locks on it as QEMU does", err);
 	return fail_lock(rc, path, "lock byte ranges of the image", err);
 }
 
-int bow_guard_lock(int fd, const char *path, struct bowimg_error *err)
+static int claim(int fd, const struct claim *c, const char *path, struct bowimg_error *err)
 {
 	struct stat st;
 	int rc;
 
 	if (fstat(fd, &st) < 0)
 		return bow_err_errno(err, -errno, "%s: look at the open file", path);
-	rc = take_flock(fd, S_ISBLK(st.st_mode), path, err);
+	rc = take_flock(fd, c->flock, S_ISBLK(st.st_mode), path, err);
 	if (rc)
 		return rc;
 	if (S_ISREG(st.st_mode))
-		rc = probe_lease(fd, path, err);
+		rc = probe_lease(fd, c->lease, path, err);
 	if (rc == 0)
-		rc = take_bytes(fd, path, err);
+		rc = take_bytes(fd, c, path, err);
 	if (rc)
 		flock(fd, LOCK_UN);
 	return rc;
 }
 
+int bow_guard_lock(int fd, const char *path, struct bowimg_error *err)
+{
+	return claim(fd, &writer, path, err);
+}
+
+/*
+ * A reader takes the shared halves of 1 and 3, and a read lease, which the kernel grants while
+ * nobody has the file open for writing.
+ */
+int bow_guard_lock_shared(int fd, const char *path, struct bowimg_error *err)
+{
+	return claim(fd, &reader, path, err);
+}
+
 bool bow_guard_locked_by_other(int fd)
 {
-	return test_bytes(fd) > 0;
+	return test_bytes(fd, &writer) > 0;
 }

@@ -132,7 +132,7 @@ static int open_locked(const char *uri, int lock, struct bow_nbd_facts *facts, s
 int bow_nbd_open(const char *uri, enum bow_open_mode mode, struct bow_dev **out,
 		 struct bowimg_error *err)
 {
-	struct bow_nbd_facts facts = {.readonly = mode == BOW_OPEN_LOOK};
+	struct bow_nbd_facts facts = {.readonly = mode != BOW_OPEN_EXCLUSIVE};
 	char absolute[PATH_MAX];
 	int lock = -1;
 	int rc = bow_uri_absolute(uri, absolute, err);
@@ -140,7 +140,8 @@ int bow_nbd_open(const char *uri, enum bow_open_mode mode, struct bow_dev **out,
 	if (rc)
 		return rc;
 	facts.key = bow_uri_key(absolute);
-	if (mode == BOW_OPEN_EXCLUSIVE) {
+	/* A lock that readers share is more than there is here: two of them keep each other out. */
+	if (mode != BOW_OPEN_LOOK) {
 		lock = take_lock(uri, facts.key, err);
 		if (lock < 0)
 			return lock;

@@ -156,6 +156,25 @@ static int open_exclusive(int path_fd, const char *path, const struct stat *st,
 	return fd;
 }
 
+/* The same for looking at it for a while: nobody may write meanwhile. */
+static int open_shared(int path_fd, const char *path, const struct stat *st,
+		       struct bowimg_error *err)
+{
+	int fd, rc = bow_guard_check(path_fd, path, err);
+
+	if (rc)
+		return rc;
+	fd = reopen(path_fd, O_RDONLY);
+	if (fd < 0)
+		return fail_open(path, st, fd, err);
+	rc = bow_guard_lock_shared(fd, path, err);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
 /* With sectors above 4 KiB, writing one block would mean rewriting its neighbours. */
 static int ask_block_device(int fd, const char *path, struct bow_file_facts *facts,
 			    struct bowimg_error *err)
@@ -230,6 +249,8 @@ static int open_path(const char *path, enum bow_open_mode mode, struct bow_dev *
 		return rc;
 	if (mode == BOW_OPEN_EXCLUSIVE) {
 		fd = open_exclusive(path_fd, path, &st, err);
+	} else if (mode == BOW_OPEN_SHARED) {
+		fd = open_shared(path_fd, path, &st, err);
 	} else {
 		fd = reopen(path_fd, O_RDONLY);
 		if (fd < 0)
@@ -237,7 +258,7 @@ static int open_path(const char *path, enum bow_open_mode mode, struct bow_dev *
 	}
 	if (fd < 0)
 		return fd;
-	return serve(fd, path, mode == BOW_OPEN_LOOK, out, err);
+	return serve(fd, path, mode != BOW_OPEN_EXCLUSIVE, out, err);
 }
 
 int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev **out,
