@@ -2,7 +2,7 @@
 /*
  * The log: where its blocks come from (alloc.c), writing it (append.c), reading one segment
  * (segment.c), walking it from the newest entry to the oldest while following blocks that moved
- * (walk.c), and what it says about every block (load.c).
+ * (walk.c), what it says about every block (load.c), and where each original is (origins.c).
  */
 #ifndef BOW_LOG_H
 #define BOW_LOG_H
@@ -129,6 +129,11 @@ struct bow_redo {
 struct bow_walk {
 	struct bow_dev *dev;
 	const struct bow_super *sb;
+	/*
+	 * For a log that grows meanwhile, set before bow_walk_run(): only records below end_seq (0:
+	 * the log's own end), all of which are complete, and not those below from_seq.
+	 */
+	uint64_t end_seq, from_seq;
 	uint64_t image_blk, end_blk; /* limits for sources and dests */
 	struct bow_rangemap *cur;    /* where moved blocks are now, as of the entry being visited */
 	struct bow_segment segment;
@@ -199,5 +204,59 @@ struct bow_checkpoint {
  */
 int bow_checkpoint_load(struct bow_checkpoint *cp, struct bowimg_error *err);
 void bow_checkpoint_release(struct bow_checkpoint *cp);
+
+/* ---- origins.c ------------------------------------------------------------------------------ */
+
+enum bow_origin_kind {
+	BOW_ORIGIN_IN_PLACE, /* no entry names the block: it was not overwritten */
+	BOW_ORIGIN_ZEROS,    /* it was all zeros */
+	BOW_ORIGIN_AT,	     /* in a backup */
+};
+
+/* A run of blocks whose originals are side by side. */
+struct bow_origin {
+	uint64_t source_blk, count_blk;
+	uint64_t at_blk; /* BOW_NO_BLK: they were all zeros */
+};
+
+struct bow_origin_level {
+	struct bow_origin *runs; /* sorted by source */
+	size_t n;
+};
+
+/* Each level is at least twice as long as the next, so that there are few. */
+#define BOW_ORIGIN_LEVELS 64u
+
+/*
+ * Where the originals of used blocks are, for reading them in any order: sorted runs of 24 bytes.
+ * Their number is bounded by that of the log's entries. Zero-filled at first; thread safety is the
+ * caller's.
+ */
+struct bow_origins {
+	struct bow_origin_level level[BOW_ORIGIN_LEVELS];
+	unsigned levels;
+	struct bow_origin *fresh; /* being collected, in no order */
+	size_t n_fresh, room_fresh;
+	struct bow_rangemap *moved; /* backups that moved since they were noted: where to */
+	uint64_t end_seq; /* every record below this is accounted for; 0: none was read yet */
+};
+
+/*
+ * Add what the records from o->end_seq on say; the caller has prepared the walk, may have set
+ * w->end_seq, and releases it. After an error *o must be released. -ENOMEM, -EUCLEAN, -EBADMSG.
+ */
+int bow_origins_read(struct bow_origins *o, struct bow_walk *w, struct bowimg_error *err);
+
+/* Add to *o what `more` holds: the next records. Empties `more` on success. -ENOMEM: as before. */
+int bow_origins_absorb(struct bow_origins *o, struct bow_origins *more, uint64_t image_blk);
+
+/*
+ * How many blocks from blk on (at most n, at least 1) have the same kind of answer, for AT at
+ * consecutive places from *at on.
+ */
+uint64_t bow_origins_get(const struct bow_origins *o, uint64_t blk, uint64_t n,
+			 enum bow_origin_kind *kind, uint64_t *at);
+
+void bow_origins_release(struct bow_origins *o);
 
 #endif

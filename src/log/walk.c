@@ -206,6 +206,8 @@ static int visit_segment(struct bow_walk *w, const struct bow_visitor *v, bool n
 	for (uint32_t i = s->records; i-- > 0 && !rc;) {
 		w->last_record = newest && i == s->records - 1;
 		w->sequence = s->header.first_seq + i;
+		if (w->sequence < w->from_seq)
+			break;
 		rc = visit_record(w, s->bytes + s->record_at[i], v, err);
 	}
 	return rc;
@@ -244,12 +246,13 @@ static int begin(struct bow_walk *w, struct bowimg_error *err)
 			       "it ends at record %" PRIu64 ", but %" PRIu64
 			       " were there at the last detach",
 			       s->last_seq, w->sb->clean_seq);
-	return check_last_record(w, err);
+	return w->end_seq ? 0 : check_last_record(w, err);
 }
 
 int bow_walk_run(struct bow_walk *w, const struct bow_visitor *v, struct bowimg_error *err)
 {
-	struct bow_segment_ref ref = {w->sb->seg_blk, w->sb->seg_len_blk, w->sb->seg_first_seq, 0};
+	struct bow_segment_ref ref = {w->sb->seg_blk, w->sb->seg_len_blk, w->sb->seg_first_seq,
+				      w->end_seq};
 	const struct bow_segment_header *h = &w->segment.header;
 	bool newest = true;
 	int rc;
@@ -263,7 +266,7 @@ int bow_walk_run(struct bow_walk *w, const struct bow_visitor *v, struct bowimg_
 		if (rc)
 			return bow_err_wrap(err, rc, "log segment at block %" PRIu64,
 					    ref.start_blk);
-		if (h->prev_blk == BOW_NO_BLK)
+		if (h->prev_blk == BOW_NO_BLK || h->first_seq <= w->from_seq)
 			return 0;
 		ref = (struct bow_segment_ref){h->prev_blk, h->prev_len_blk, h->prev_first_seq,
 					       h->first_seq};
