@@ -405,6 +405,66 @@ int bowimg_map(const char *path, const struct bowimg_prepare_options *opts,
 	       int (*run)(void *ctx, uint64_t off, uint64_t bytes, bool is_free), void *ctx,
 	       struct bowimg_error *err);
 
+/* ---- before and now ---------------------------------------------------------------------- */
+
+/*
+ * An image with an open checkpoint that nobody serves, looked at and never written: the disk as it
+ * was at prepare, and as it is now. While it is open nobody can serve, roll back or commit the
+ * image; others may look as well. Calls may come from any number of threads.
+ */
+typedef struct bowimg_look bowimg_look;
+
+/*
+ * Errors: -ENODATA no checkpoint, -EINPROGRESS an interrupted end must be finished first, -EBUSY
+ * somebody serves it, -EUCLEAN/-EBADMSG damaged log, -ESTALE changed behind our back (`force`:
+ * BOWIMG_FORCE_CHANGED). The backups themselves are not checked: bowimg_verify() does that. Memory:
+ * about 24 bytes for each run of overwritten blocks, whatever the image's size.
+ */
+int bowimg_look_open(const char *path, unsigned force, bowimg_look **out, struct bowimg_error *err);
+
+struct bowimg_look_info {
+	char uuid[37];	      /* the checkpoint's */
+	uint64_t size;	      /* of the disk, in bytes; the same on both sides */
+	uint32_t block_size;  /* bytes */
+	bool exact;	      /* free space was all zeros at prepare */
+	int64_t prepared_at;  /* seconds since the epoch */
+	char free_source[16]; /* "ext", "map", "none", ... */
+};
+void bowimg_look_get_info(const bowimg_look *look, struct bowimg_look_info *out);
+uint64_t bowimg_look_size(const bowimg_look *look); /* info.size */
+
+enum bowimg_side { BOWIMG_NOW, BOWIMG_BEFORE };
+
+/*
+ * Read one side; any offset and length inside the disk. BEFORE: used blocks are those of prepare,
+ * bit for bit; free ones zeros in exact mode, else as they read now. -EINVAL beyond the end.
+ */
+int bowimg_look_read(bowimg_look *look, enum bowimg_side side, void *buf, size_t bytes,
+		     uint64_t off, struct bowimg_error *err);
+
+/* How many bytes from off on, a place inside the disk, were all free (or all in use) at prepare. */
+uint64_t bowimg_look_run(const bowimg_look *look, uint64_t off, bool *was_free);
+
+/* A run of blocks that may differ between the sides; all other blocks are equal. */
+struct bowimg_change {
+	uint64_t off, bytes; /* whole blocks, but for a partial last one */
+	bool was_free;	     /* free at prepare: what was there then is nobody's */
+	bool was_zero;	     /* known to be all zeros before (used blocks only) */
+	bool zero_now;	     /* known to read as zeros now: promised, nothing was written */
+};
+
+/*
+ * What changed, as runs in ascending order, from the log alone. A run is reported when its blocks
+ * were saved (overwritten, perhaps with the same; or prepared to be), taken from the free space, or
+ * zeroed. A non-zero return of `run` ends it and is returned.
+ */
+int bowimg_look_changes(bowimg_look *look,
+			int (*run)(void *ctx, const struct bowimg_change *change), void *ctx,
+			struct bowimg_error *err);
+
+/* NULL is accepted. */
+int bowimg_look_close(bowimg_look *look, struct bowimg_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -42,6 +42,12 @@ void bow_engine_free(bowimg *img);
 /* The device under a handle: for its name and sectors, not to be read. */
 struct bow_dev *bow_engine_device(const bowimg *img);
 
+/* ---- look.c --------------------------------------------------------------------------------- */
+
+/* As bowimg_look_open(). dev belongs to *out on success only. */
+int bow_look_open_dev(struct bow_dev *dev, unsigned force, bowimg_look **out,
+		      struct bowimg_error *err);
+
 /* ---- rollback.c, commit.c, verify.c, status.c: as the calls of the public header ------------ */
 
 int bow_rollback_dev(struct bow_dev *dev, const struct bowimg_end_options *opts,

@@ -353,6 +353,17 @@ int bowimg_open(const char *path, const struct bowimg_open_options *opts, bowimg
 	return rc ? done(dev, path, rc, err) : 0;
 }
 
+int bowimg_look_open(const char *path, unsigned force, bowimg_look **out, struct bowimg_error *err)
+{
+	struct bow_dev *dev;
+	int rc = bow_dev_open_file(path, BOW_OPEN_SHARED, &dev, err);
+
+	if (rc)
+		return rc;
+	rc = bow_look_open_dev(dev, force, out, err);
+	return rc ? done(dev, path, rc, err) : 0;
+}
+
 typedef int end_operation(struct bow_dev *dev, const struct bowimg_end_options *opts,
 			  struct bowimg_end_report *report, struct bowimg_error *err);
 
