@@ -281,6 +281,16 @@ int bowimg_zero(bowimg *img, uint64_t off, uint64_t bytes, unsigned flags,
 /* The guest does not need the content of this range any more; it may read as anything. */
 int bowimg_discard(bowimg *img, uint64_t off, uint64_t bytes, struct bowimg_error *err);
 
+/*
+ * Read the disk as it was at prepare, whatever is being written meanwhile: used blocks bit for bit,
+ * free ones as zeros in exact mode, else as they read now. The first call that meets an overwritten
+ * block reads the log, and takes memory for it (24 bytes for each run of overwritten blocks at
+ * most); handles that are never asked need neither. Errors: -EINVAL beyond the end, -ENOMEM,
+ * -EUCLEAN/-EBADMSG damaged log. The backups themselves are not checked: bowimg_verify() does that.
+ */
+int bowimg_read_before(bowimg *img, void *buf, size_t bytes, uint64_t off,
+		       struct bowimg_error *err);
+
 /* Everything acknowledged before the call is durable when it returns 0. */
 int bowimg_flush(bowimg *img, struct bowimg_error *err);
 

@@ -26,7 +26,7 @@ int bow_walk_init(struct bow_walk *w, struct bow_dev *dev, const struct bow_supe
 	w->dev = dev;
 	w->sb = sb;
 	w->image_blk = bow_super_image_blk(sb);
-	w->end_blk = bow_max(w->image_blk, dev->size / BOW_BLOCK);
+	w->end_blk = bow_max(w->image_blk, bow_dev_size(dev) / BOW_BLOCK);
 	w->cur = bow_rangemap_new();
 	w->buf = malloc((size_t)BOW_COPY_MAX_BLK * BOW_BLOCK);
 	if (bow_segment_init(&w->segment) || !w->cur || !w->buf)

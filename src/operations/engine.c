@@ -121,6 +121,7 @@ static struct bowimg *new_handle(struct bow_dev *dev, const struct bowimg_open_o
 		img->opts = *opts;
 	pthread_mutex_init(&img->lock, NULL);
 	pthread_cond_init(&img->changed, NULL);
+	pthread_rwlock_init(&img->origins_lock, NULL);
 	return img;
 }
 
@@ -171,6 +172,8 @@ void bow_engine_free(bowimg *img)
 		free(img->ops[i].entries);
 	}
 	free(img->batch);
+	bow_origins_release(&img->origins);
+	pthread_rwlock_destroy(&img->origins_lock);
 	pthread_cond_destroy(&img->changed);
 	pthread_mutex_destroy(&img->lock);
 	free(img);

@@ -78,6 +78,11 @@ struct bowimg {
 	uint32_t n_promises, led_promises; /* waiting, and being logged */
 	uint64_t backup_blk, changed_blk, log_blk, moved_blk;
 
+	/* The before view's: changed by one thread, which is `extending`, with this lock. */
+	bool extending; /* guarded by `lock` */
+	pthread_rwlock_t origins_lock;
+	struct bow_origins origins;
+
 	/* The leader's: the log and the superblock. */
 	struct bow_super sb;
 	struct bow_log log;
@@ -100,6 +105,8 @@ void bow_op_let_go(struct bowimg *img, struct bow_op *op);
 void bow_op_end(struct bowimg *img, struct bow_op *op);
 /* With img->lock held: does a request in flight hold any block of the range? */
 bool bow_op_overlaps(const struct bowimg *img, uint64_t first, uint64_t count);
+/* With img->lock held: how many blocks of the range, from the first on, nobody holds. */
+uint64_t bow_op_clear_of(const struct bowimg *img, uint64_t first, uint64_t count);
 /*
  * The same for blocks that are SAVED or LIVE: of those that an op holds besides its own it changes
  * none, unless it took them itself.

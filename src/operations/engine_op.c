@@ -33,6 +33,17 @@ bool bow_op_overlaps(const struct bowimg *img, uint64_t first, uint64_t count)
 	return false;
 }
 
+uint64_t bow_op_clear_of(const struct bowimg *img, uint64_t first, uint64_t count)
+{
+	for (unsigned i = 0; i < BOW_OPS; i++) {
+		const struct bow_op *op = &img->ops[i];
+
+		if (op->active && overlap(op->first, op->count, first, count))
+			count = op->first > first ? op->first - first : 0;
+	}
+	return count;
+}
+
 bool bow_op_delays(const struct bowimg *img, uint64_t first, uint64_t count)
 {
 	unsigned seen = 0;

@@ -75,3 +75,28 @@ void crowd_choose(struct worker *w, struct lab_request *req)
 	if (req->kind != LAB_FLUSH)
 		choose(w, req);
 }
+
+/* The first blocks of a request that is under way, or UINT64_MAX. */
+static uint64_t somebodys(struct worker *w)
+{
+	bowimg *engine = w->crowd->lab->engine;
+	uint64_t block = UINT64_MAX;
+
+	pthread_mutex_lock(&engine->lock);
+	for (uint32_t i = 0; i < BOW_OPS; i++)
+		if (engine->ops[i].active && (block == UINT64_MAX || rng_chance(&w->rng, 50)))
+			block = engine->ops[i].core;
+	pthread_mutex_unlock(&engine->lock);
+	return block;
+}
+
+void crowd_choose_before(struct worker *w, uint64_t *off, uint64_t *bytes)
+{
+	uint64_t size = w->crowd->lab->p.size;
+	uint64_t block = rng_chance(&w->rng, 70) ? somebodys(w) : UINT64_MAX;
+
+	if (block == UINT64_MAX)
+		block = rng_below(&w->rng, w->crowd->lab->oracle.blocks);
+	*off = block * SIM_BLOCK;
+	*bytes = bow_min(rng_between(&w->rng, 1, MOST_BYTES), size - *off);
+}

@@ -26,5 +26,7 @@ struct worker {
 bool crowd_owns(const struct worker *w, uint32_t sector);
 /* The next request of this thread. */
 void crowd_choose(struct worker *w, struct lab_request *req);
+/* A range to be looked at as it was; often where somebody is just about to overwrite. */
+void crowd_choose_before(struct worker *w, uint64_t *off, uint64_t *bytes);
 
 #endif

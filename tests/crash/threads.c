@@ -88,6 +88,23 @@ static void note(struct worker *w, const struct lab_request *req, int rc)
 		flushed(w);
 }
 
+/* The original never changes, so that no lock is needed to compare. */
+static void look_back(struct worker *w)
+{
+	struct lab *lab = w->crowd->lab;
+	struct bowimg_error err = {0};
+	uint64_t off, bytes, bad;
+	int rc;
+
+	crowd_choose_before(w, &off, &bytes);
+	rc = bowimg_read_before(lab->engine, w->buf, bytes, off, &err);
+	if (rc && !is_dead(w))
+		fail(w, "read what was before", rc, &err);
+	else if (!rc && (bad = oracle_wrong_before(&lab->oracle, off, w->buf, bytes)) < off + bytes)
+		snprintf(w->why, sizeof(w->why), "thread %u: before: byte %llu is wrong", w->number,
+			 (unsigned long long)bad);
+}
+
 static void one_request(struct worker *w)
 {
 	struct oracle *o = &w->crowd->lab->oracle;
@@ -115,7 +132,10 @@ static void *work(void *arg)
 	struct worker *w = arg;
 
 	while (w->requests-- > 0 && !w->why[0] && !is_dead(w))
-		one_request(w);
+		if (rng_chance(&w->rng, 15))
+			look_back(w);
+		else
+			one_request(w);
 	return NULL;
 }
 

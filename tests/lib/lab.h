@@ -111,6 +111,13 @@ int lab_verify(struct lab *lab);
  * succeed where the real thing would, be refused in words elsewhere, and write nothing.
  */
 int lab_look(struct lab *lab, enum bowimg_state state);
+/*
+ * Open the checkpoint for looking: before, now, and what is said to have changed. `settled`: the
+ * oracle knows what is now.
+ */
+int lab_look_at_both(struct lab *lab, bool settled);
+/* What was read as the disk before: used blocks are the original, free ones zeros if exact. */
+int lab_check_before(struct lab *lab, uint64_t off, const uint8_t *bytes, uint64_t count);
 /* Run rollback or commit, whatever the state; compares nothing but what a wipe leaves. */
 int lab_end(struct lab *lab, enum lab_end how);
 /* The checkpoint is over and the image is as the intent promised. */
@@ -133,6 +140,8 @@ struct lab_request {
 
 int lab_request(struct lab *lab, const struct lab_request *req);
 int lab_read_all(struct lab *lab);
+/* As it was at prepare. */
+int lab_read_before(struct lab *lab, uint64_t off, uint64_t bytes);
 
 /* A request chosen by lab->rng: any kind, any size up to max_blocks, any state of block. */
 void lab_choose(struct lab *lab, uint32_t max_blocks, struct lab_request *req);

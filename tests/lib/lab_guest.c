@@ -41,6 +41,14 @@ static int check_read(struct lab *lab, uint64_t off, uint64_t bytes)
 	return LAB_OK;
 }
 
+int lab_read_before(struct lab *lab, uint64_t off, uint64_t bytes)
+{
+	int rc = bowimg_read_before(lab->engine, lab->image, bytes, off, &lab->err);
+
+	rc = lab_judge(lab, rc, "read what was before");
+	return rc ? rc : lab_check_before(lab, off, lab->image, bytes);
+}
+
 int lab_read_all(struct lab *lab)
 {
 	return check_read(lab, 0, lab->p.size);

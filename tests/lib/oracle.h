@@ -69,6 +69,13 @@ void oracle_recount(struct oracle *o);
 bool oracle_check_read(struct oracle *o, uint64_t off, const uint8_t *data, uint64_t bytes);
 
 /*
+ * The first byte in [off, off + bytes) that was not so at prepare, or off + bytes: used blocks are
+ * the original, free ones zeros if exact. Changes nothing, so it may be asked without a lock.
+ */
+uint64_t oracle_wrong_before(const struct oracle *o, uint64_t off, const uint8_t *data,
+			     uint64_t bytes);
+
+/*
  * After a crash (or a refused write): `bytes` (size, padded to blocks) is what is read now in
  * [off, off + count), which becomes the current content if it is admissible. After a power cut
  * nothing older can come back. `torn`: the cut left garbage, so blocks written since the last

@@ -190,3 +190,17 @@ bool oracle_check_wiped(struct oracle *o, const uint8_t *bytes)
 	}
 	return true;
 }
+
+uint64_t oracle_wrong_before(const struct oracle *o, uint64_t off, const uint8_t *data,
+			     uint64_t bytes)
+{
+	uint64_t i;
+
+	for (i = off; i < off + bytes; i++) {
+		bool was_free = o->is_free[i / BLOCK];
+
+		if (was_free ? o->exact && data[i - off] : data[i - off] != o->original[i])
+			break;
+	}
+	return i;
+}

@@ -62,6 +62,15 @@ static int kill_and_attach(struct lab *lab, struct property_counts *counts)
 	return rc ? rc : lab_settle(lab, false, false);
 }
 
+/* As it was, in the middle of everything. */
+static int look_back(struct lab *lab)
+{
+	uint64_t off = rng_below(&lab->rng, (uint32_t)lab->p.size);
+	uint64_t most = bow_min(lab->p.size - off, rng_chance(&lab->rng, 70) ? 20000 : 1 << 20);
+
+	return lab_read_before(lab, off, rng_between(&lab->rng, 1, (uint32_t)most));
+}
+
 static int step(struct lab *lab, struct property_counts *counts)
 {
 	uint32_t n = rng_below(&lab->rng, 1000);
@@ -74,6 +83,8 @@ static int step(struct lab *lab, struct property_counts *counts)
 		return kill_and_attach(lab, counts);
 	if (n < (lab->p.sparse ? 22 : 30))
 		return lab_read_all(lab);
+	if (n < 100)
+		return look_back(lab);
 	if (lab->p.sparse)
 		lab_choose_near(lab, &req);
 	else
@@ -95,9 +106,13 @@ static int finish(struct lab *lab, struct property_counts *counts)
 	int rc = lab_read_all(lab);
 
 	if (!rc)
+		rc = lab_read_before(lab, 0, lab->p.size);
+	if (!rc)
 		rc = property_detach(lab, counts);
 	if (!rc)
 		rc = lab_look(lab, BOWIMG_STATE_CHECKPOINT);
+	if (!rc)
+		rc = lab_look_at_both(lab, true);
 	if (!rc)
 		rc = lab_end(lab, how);
 	if (!rc)

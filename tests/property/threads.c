@@ -11,6 +11,7 @@
 #define THREADS 4u
 #define STRIPE 1536u
 #define REQUESTS 400u
+#define BEFORE_BYTES (16u * SIM_BLOCK)
 
 struct worker {
 	pthread_t thread;
@@ -75,6 +76,23 @@ static void check_extent(struct worker *w, uint64_t off, uint32_t bytes)
 		}
 }
 
+/* What was there at prepare, whoever writes there now. */
+static void check_before(struct worker *w)
+{
+	uint64_t size = w->lab->p.size, off = rng_below(&w->rng, (uint32_t)size), bad;
+	uint64_t bytes = bow_min(rng_between(&w->rng, 1, BEFORE_BYTES), size - off);
+	struct bowimg_error err = {0};
+	uint8_t got[BEFORE_BYTES];
+	int rc = bowimg_read_before(w->lab->engine, got, bytes, off, &err);
+
+	bad = rc ? 0 : oracle_wrong_before(&w->lab->oracle, off, got, bytes);
+	if (rc)
+		fail(w, "read what was before", rc, &err);
+	else if (bad < off + bytes)
+		snprintf(w->why, sizeof(w->why), "thread %u: before: byte %llu is wrong", w->number,
+			 (unsigned long long)bad);
+}
+
 static void change(struct worker *w, uint64_t off, uint32_t bytes, bool zeros)
 {
 	struct bowimg_error err = {0};
@@ -108,11 +126,13 @@ static void *work(void *arg)
 		uint32_t n = rng_below(&w->rng, 100);
 
 		choose(w, &off, &bytes);
-		if (n < 30) {
+		if (n < 15) {
+			check_before(w);
+		} else if (n < 35) {
 			check(w, off, bytes);
 			check_extent(w, off, bytes);
 		} else if (n < 94) {
-			change(w, off, bytes, n < 40);
+			change(w, off, bytes, n < 45);
 		} else {
 			rc = bowimg_flush(w->lab->engine, &err);
 			if (rc)
