@@ -15,6 +15,7 @@ struct bow_nbd_options {
 	unsigned force;
 	const char *socket; /* its path; NULL: in a private directory, made for it */
 	unsigned partition; /* only this one, by nbdkit's offset filter; 0: the whole disk */
+	bool before;	    /* only the disk as it was at prepare; nothing is written */
 	bool learn; /* an image without a checkpoint, to be ended by bow_nbd_stop_learning() */
 };
 

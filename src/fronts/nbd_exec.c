@@ -128,10 +128,10 @@ int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int list
 	char nbdkit[PATH_MAX], plugin[PATH_MAX], image[PATH_MAX + 16];
 	char arg0[] = "nbdkit", foreground[] = "--foreground", force[] = "force=changed";
 	char filter[] = "--filter=offset", offset[32], range[32];
-	char durability[32], control[32], learn[16];
+	char durability[32], control[32], learn[16], before[16];
 	bool process = opts->durability == BOWIMG_DURABILITY_PROCESS;
 	struct bowimg_partition part = {0};
-	char *argv[12] = {arg0, foreground};
+	char *argv[13] = {arg0, foreground};
 	int n = 2;
 
 	int ret = find_nbdkit(nbdkit, sizeof(nbdkit), err);
@@ -147,6 +147,7 @@ int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int list
 	snprintf(durability, sizeof(durability), "durability=%s", process ? "process" : "power");
 	snprintf(control, sizeof(control), "control=%d", CONTROL_FD);
 	snprintf(learn, sizeof(learn), "learn=%s", opts->learn ? "yes" : "no");
+	snprintf(before, sizeof(before), "before=%s", opts->before ? "yes" : "no");
 	if (opts->partition)
 		argv[n++] = filter;
 	argv[n++] = plugin;
@@ -154,6 +155,7 @@ int bow_nbd_exec(struct bow_nbd *s, const struct bow_nbd_options *opts, int list
 	argv[n++] = durability;
 	argv[n++] = control;
 	argv[n++] = learn;
+	argv[n++] = before;
 	if (opts->partition) {
 		argv[n++] = offset;
 		argv[n++] = range;

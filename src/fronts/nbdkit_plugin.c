@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The nbdkit plugin: the disk on an image with an open checkpoint, over NBD.
+ * The nbdkit plugin: the disk on an image with an open checkpoint, over NBD; and beside it, or
+ * alone, the disk as it was at prepare (nbdkit_exports.c).
  *
  * One handle serves all connections, so that a flush on one covers what was written on the others.
  * A trim promises nothing about what is read afterwards and becomes a discard; a zero request does.
@@ -104,11 +105,12 @@ static int set_control(const char *value)
 	return -1;
 }
 
-static int set_learn(const char *value)
+static int set_kind(const char *value, enum bow_nbdkit_kind kind)
 {
 	int yes_or_no = nbdkit_parse_bool(value);
 
-	bow_nbdkit.learn = yes_or_no > 0;
+	if (yes_or_no > 0)
+		bow_nbdkit.kind = kind;
 	return yes_or_no < 0 ? -1 : 0;
 }
 
@@ -123,7 +125,9 @@ static int config(const char *key, const char *value)
 	if (strcmp(key, "control") == 0)
 		return set_control(value);
 	if (strcmp(key, "learn") == 0)
-		return set_learn(value);
+		return set_kind(value, BOW_NBDKIT_LEARN);
+	if (strcmp(key, "before") == 0)
+		return set_kind(value, BOW_NBDKIT_BEFORE);
 	nbdkit_error("there is no parameter '%s'", key);
 	return -1;
 }
@@ -132,18 +136,20 @@ static int config_complete(void)
 {
 	if (!bow_nbdkit.path)
 		nbdkit_error("the image is missing: nbdkit bowimg IMAGE");
-	else if (bow_nbdkit.learn && bow_nbdkit.control < 0)
+	else if (bow_nbdkit.kind == BOW_NBDKIT_LEARN && bow_nbdkit.control < 0)
 		nbdkit_error("learn= is for bowimg prepare --free-from=trim");
 	else
 		return 0;
 	return -1;
 }
 
-#define CONFIG_HELP                                                                      \
-	"[image=]IMAGE            an image on which bowimg prepare opened a checkpoint " \
-	"(required)\n"                                                                   \
-	"durability=power|process power (default) survives a power cut\n"                \
-	"force=changed            go on although the image was changed from outside\n"   \
+#define CONFIG_HELP                                                                          \
+	"[image=]IMAGE            an image on which bowimg prepare opened a checkpoint "     \
+	"(required)\n"                                                                       \
+	"durability=power|process power (default) survives a power cut\n"                    \
+	"before=yes               only the disk as it was at prepare, read-only; the image " \
+	"is not changed\n"                                                                   \
+	"force=changed            go on although the image was changed from outside\n"       \
 	"control=FD, learn=yes    for the program that starts nbdkit"
 
 /* ---- the image's life ------------------------------------------------------------------------ */
@@ -168,8 +174,9 @@ static int get_ready(void)
 
 	bow_nbdkit.cheap_zeros = stat(bow_nbdkit.path, &st) == 0 && S_ISREG(st.st_mode);
 	bow_nbdkit.opts.events.notice = notice;
-	say_if_unclean();
-	err.code = bow_nbdkit_disk_open(&bow_nbdkit.disk, bow_nbdkit.path, bow_nbdkit.learn,
+	if (bow_nbdkit.kind != BOW_NBDKIT_BEFORE)
+		say_if_unclean();
+	err.code = bow_nbdkit_disk_open(&bow_nbdkit.disk, bow_nbdkit.path, bow_nbdkit.kind,
 					&bow_nbdkit.opts, &err);
 	report(BOW_NBD_OPENED, &err, NULL);
 	return err.code ? -1 : 0;
@@ -231,12 +238,6 @@ static void unload(void)
 
 /* ---- a connection ---------------------------------------------------------------------------- */
 
-static void *open_connection(int readonly)
-{
-	(void)readonly;
-	return NBDKIT_HANDLE_NOT_NEEDED;
-}
-
 static int64_t get_size(void *handle)
 {
 	int64_t size = -1;
@@ -286,13 +287,18 @@ static struct nbdkit_plugin plugin = {
 	.get_ready = get_ready,
 	.after_fork = after_fork,
 	.unload = unload,
-	.open = open_connection,
+	.list_exports = bow_nbdkit_list_exports,
+	.default_export = bow_nbdkit_default_export,
+	.open = bow_nbdkit_open,
+	.export_description = bow_nbdkit_export_description,
 	.get_size = get_size,
+	.can_write = bow_nbdkit_is_disk,
+	.can_flush = bow_nbdkit_is_disk,
 	.block_size = block_size,
 	.can_multi_conn = yes,
 	.can_fua = can_fua,
 	.can_fast_zero = yes,
-	.can_extents = yes,
+	.can_extents = bow_nbdkit_is_disk, /* of the disk as it is */
 	.pread = bow_nbdkit_read,
 	.pwrite = bow_nbdkit_write,
 	.flush = bow_nbdkit_flush,

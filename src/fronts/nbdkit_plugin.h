@@ -13,7 +13,7 @@ extern struct bow_nbdkit {
 	char *path;
 	struct bowimg_open_options opts;
 	int control;
-	bool learn;
+	enum bow_nbdkit_kind kind;
 	bool cheap_zeros;
 	struct bow_nbdkit_disk disk;
 	bool ordered; /* to prepare, when it is closed */
@@ -24,6 +24,18 @@ extern struct bow_nbdkit {
 
 /* Say it where bowimg's messages go, or else by nbdkit's own means. */
 void bow_nbdkit_complain(const char *text, const char *hint);
+
+/* ---- nbdkit_exports.c: what a connection is for ---------------------------------------------- */
+
+/* The disk, and as a second export "before"; or that alone. A connection's handle tells which. */
+struct nbdkit_exports;
+int bow_nbdkit_list_exports(int readonly, int is_tls, struct nbdkit_exports *exports);
+const char *bow_nbdkit_default_export(int readonly, int is_tls);
+const char *bow_nbdkit_export_description(void *handle);
+void *bow_nbdkit_open(int readonly);
+bool bow_nbdkit_is_before(const void *handle);
+/* For can_write, can_flush and can_extents. */
+int bow_nbdkit_is_disk(void *handle);
 
 /* ---- nbdkit_requests.c: callbacks ------------------------------------------------------------ */
 

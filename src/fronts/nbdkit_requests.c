@@ -52,11 +52,13 @@ int bow_nbdkit_read(void *handle, void *buf, uint32_t count, uint64_t off, uint3
 {
 	struct bowimg_error err = {0};
 
-	(void)handle;
 	(void)flags;
 	if (!begin())
 		return -1;
-	return end(bow_nbdkit_disk_read(&bow_nbdkit.disk, buf, count, off, &err), &err);
+	return end(bow_nbdkit_is_before(handle)
+			   ? bow_nbdkit_disk_read_before(&bow_nbdkit.disk, buf, count, off, &err)
+			   : bow_nbdkit_disk_read(&bow_nbdkit.disk, buf, count, off, &err),
+		   &err);
 }
 
 int bow_nbdkit_write(void *handle, const void *buf, uint32_t count, uint64_t off, uint32_t flags)

@@ -25,7 +25,8 @@ static int serve(struct bow_cli *cli, const struct bow_nbd_options *opts)
 	int signo = bow_nbd_wait(&server, signal_fd);
 	ret = bow_nbd_stop(&server, &err);
 	if (!ret && cli->verbose)
-		fprintf(stderr, "bowimg: %s: everything is on disk (%s)\n", image,
+		fprintf(stderr, "bowimg: %s: %s (%s)\n", image,
+			opts->before ? "nothing was changed" : "everything is on disk",
 			signo ? "ended by a signal" : "nbdkit was told to end");
 	return ret ? bow_cli_fail_image(cli, image, ret, &err) : BOW_EXIT_DONE;
 }
@@ -37,6 +38,7 @@ int bow_cmd_serve(int argc, char **argv)
 	int durability = BOWIMG_DURABILITY_POWER;
 	const struct bow_cli_option options[] = {
 		{"socket", 0, BOW_CLI_STRING, &opts.socket, 0, NULL},
+		{"before", 0, BOW_CLI_FLAG, &opts.before, 0, NULL},
 		BOW_CLI_OPT_DURABILITY(&durability),
 		BOW_CLI_OPT_FORCE(&opts.force),
 		BOW_CLI_OPT_VERBOSE(&cli),
