@@ -9,6 +9,7 @@ struct bow_serve_options {
 	enum bowimg_durability durability;
 	unsigned force;
 	unsigned stuck_after_s; /* 0: no watchdog */
+	bool before;		/* only the disk as it was; the image is not written */
 	bool verbose;
 };
 

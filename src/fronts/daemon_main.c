@@ -28,6 +28,7 @@
 #include "fronts/mounts.h"
 #include "fronts/notice.h"
 #include "fronts/process.h"
+#include "fronts/service_before.h"
 #include "fronts/watchdog.h"
 
 struct daemon {
@@ -36,7 +37,7 @@ struct daemon {
 	int control, report, signal_fd;
 	bool tied; /* ends with the last close of the disk */
 	struct bow_watchdog *dog;
-	bowimg *img;
+	struct bow_fuse_source source;
 	struct bow_fuse *fuse;
 };
 
@@ -83,7 +84,9 @@ static int open_image(struct daemon *d, struct bowimg_error *err)
 					   .force = d->opts->force,
 					   .events.notice = bow_notice_event};
 
-	return bowimg_open(d->entry->image, &opts, &d->img, err);
+	if (d->opts->before)
+		return bowimg_look_open(d->entry->image, opts.force, &d->source.look, err);
+	return bowimg_open(d->entry->image, &opts, &d->source.img, err);
 }
 
 /* The FUSE directory shows the partitions there are now; later changes of the table are not seen.
@@ -91,17 +94,17 @@ static int open_image(struct daemon *d, struct bowimg_error *err)
 static int make_fuse(struct daemon *d, struct bowimg_error *err)
 {
 	struct bow_entry *e = d->entry;
-	struct bow_parts *parts = malloc(sizeof(*parts));
+	struct bow_parts *parts = calloc(1, sizeof(*parts));
 
 	if (!parts)
 		return bow_err_errno(err, -ENOMEM, "serving %s", e->image);
-	int ret = bow_parts_read(d->img, parts, err);
-	if (!ret)
+	int ret = d->source.img ? bow_parts_read(d->source.img, parts, err) : 0;
+	if (!ret && d->source.img)
 		ret = bow_parts_check(parts, e->image, e->partition, e->mount_dir[0], err);
 	if (!ret && parts->err.code == -EUCLEAN)
 		bow_notice("only the whole disk is shown: %s", parts->err.message);
 	if (!ret)
-		ret = bow_fuse_new(d->img, parts, e->image, e->fuse_dir, d->dog, &d->fuse, err);
+		ret = bow_fuse_new(&d->source, parts, e->image, e->fuse_dir, d->dog, &d->fuse, err);
 	free(parts);
 	return ret;
 }
@@ -147,13 +150,14 @@ static int take_down(struct daemon *d, int flags, struct bowimg_error *err)
 	/* The command has gone on writing after the fork. */
 	if (bow_state_read(e->dir, &now) == 1)
 		*e = now;
+	ret = bow_service_remove_before(e, flags, err);
 	bow_entry_disk(e, disk, sizeof(disk));
 	bool has_loop = bow_loop_find(disk, device);
-	if (has_loop && bow_mounts_has(e->mount_dir, device))
+	if (!ret && has_loop && bow_mounts_has(e->mount_dir, device))
 		ret = bow_mounts_remove(e->mount_dir, flags, err);
 	if (has_loop)
 		return ret ? ret : bow_loop_release(device, disk, err);
-	return bow_mounts_remove(e->fuse_dir, flags, err);
+	return ret ? ret : bow_mounts_remove(e->fuse_dir, flags, err);
 }
 
 /* The command has died, or asks for the end: nobody else will take things down. */
@@ -222,7 +226,10 @@ static void close_all(struct daemon *d, struct bowimg_error *err)
 	if (d->fuse && bow_fuse_stop(d->fuse, &later) && !err->code)
 		*err = later;
 	bow_err_clear(&later);
-	if (d->img && bowimg_close(d->img, &later) && !err->code)
+	if (d->source.img && bowimg_close(d->source.img, &later) && !err->code)
+		*err = later;
+	bow_err_clear(&later);
+	if (bowimg_look_close(d->source.look, &later) && !err->code)
 		*err = later;
 	bow_watchdog_stop(d->dog);
 }

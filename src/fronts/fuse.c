@@ -121,7 +121,7 @@ static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
 	struct bow_fuse_file *file = &fuse->files[0];
 
 	snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE);
-	file->bytes = bowimg_size(fuse->img);
+	file->bytes = bowimg_size(fuse->source.img);
 	fuse->file_count = 1 + parts->count;
 	for (uint32_t i = 0; i < parts->count; i++) {
 		const struct bowimg_partition *p = &parts->list[i];
@@ -133,16 +133,29 @@ static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
 	}
 }
 
-int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
-		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err)
+static void add_before(struct bow_fuse *fuse)
+{
+	struct bow_fuse_file *file = &fuse->files[fuse->file_count++];
+
+	snprintf(file->name, sizeof(file->name), BOW_FUSE_BEFORE);
+	file->bytes = fuse->source.img ? bowimg_size(fuse->source.img)
+				       : bowimg_look_size(fuse->source.look);
+	file->before = true;
+}
+
+int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *parts,
+		 const char *image, const char *dir, struct bow_watchdog *dog,
+		 struct bow_fuse **out, struct bowimg_error *err)
 {
 	struct bow_fuse *fuse = calloc(1, sizeof(*fuse));
 
 	if (!fuse)
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
-	fuse->img = img;
-	add_files(fuse, parts);
+	fuse->source = *source;
+	if (source->img)
+		add_files(fuse, parts);
+	add_before(fuse);
 	fuse->no_holes = is_device(image);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);

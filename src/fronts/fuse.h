@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A directory with the file "disk", which is an image with an open checkpoint, and a file for each
- * of its partitions: "disk1", "disk2", ..., named as the kernel names those of a device "disk".
+ * of its partitions: "disk1", "disk2", ..., named as the kernel names those of a device "disk";
+ * and, read-only, "before": the disk as it was at prepare. Or that one alone.
  */
 #ifndef BOW_FRONTS_FUSE_H
 #define BOW_FRONTS_FUSE_H
@@ -12,15 +13,23 @@
 #include "fronts/watchdog.h"
 
 #define BOW_FUSE_FILE "disk"
+#define BOW_FUSE_BEFORE "before"
 
 struct bow_fuse;
+
+/* What is served: one of the two. */
+struct bow_fuse_source {
+	bowimg *img;
+	bowimg_look *look; /* only as it was; there are no partitions then */
+};
 
 /*
  * Make the session and mount it on dir, with files for these partitions. `image` is what the mount
  * is called.
  */
-int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
-		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err);
+int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *parts,
+		 const char *image, const char *dir, struct bow_watchdog *dog,
+		 struct bow_fuse **out, struct bowimg_error *err);
 
 /* The number of its connection in /sys/fs/fuse/connections. */
 unsigned bow_fuse_connection(const struct bow_fuse *fuse);

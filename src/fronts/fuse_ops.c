@@ -81,8 +81,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
 
-	if (!bow_fuse_file(fuse, ino)) {
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+	if (!file) {
 		fuse_reply_err(req, EISDIR);
+		return;
+	}
+	if (file->before && (fi->flags & O_ACCMODE) != O_RDONLY) {
+		fuse_reply_err(req, EROFS);
 		return;
 	}
 	if (fi->flags & O_TRUNC) {
@@ -95,6 +100,18 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	/* The opener was interrupted: nobody will send a RELEASE. */
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		atomic_fetch_sub(&fuse->open_count, 1);
+}
+
+static int read_file(const struct bow_fuse *fuse, const struct bow_fuse_file *file, void *buf,
+		     size_t bytes, uint64_t off, struct bowimg_error *err)
+{
+	const struct bow_fuse_source *source = &fuse->source;
+
+	if (!file->before)
+		return bowimg_read(source->img, buf, bytes, file->off + off, err);
+	if (source->look)
+		return bowimg_look_read(source->look, BOWIMG_BEFORE, buf, bytes, off, err);
+	return bowimg_read_before(source->img, buf, bytes, off, err);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -114,8 +131,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
-	int ret = bowimg_read(fuse->img, bow_fuse_thread_buffer(), size, file->off + (uint64_t)off,
-			      &err);
+	int ret = read_file(fuse, file, bow_fuse_thread_buffer(), size, (uint64_t)off, &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -131,7 +147,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	unsigned flags = fi->flags & (O_SYNC | O_DSYNC) ? BOWIMG_FUA : 0;
 	int ret = 0;
 
-	if (!file || off < 0) {
+	if (!file || file->before || off < 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
@@ -141,7 +157,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
 	if (size)
-		ret = bowimg_write(fuse->img, buf, size, file->off + (uint64_t)off, flags, &err);
+		ret = bowimg_write(fuse->source.img, buf, size, file->off + (uint64_t)off, flags,
+				   &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -154,7 +171,7 @@ static int zero_in_pieces(struct bow_fuse *fuse, uint64_t off, uint64_t bytes,
 	while (bytes) {
 		/* Pieces end at multiples of their size, so that they do not cut blocks. */
 		uint64_t piece = bow_min(bytes, ZERO_PIECE_BYTES - off % ZERO_PIECE_BYTES);
-		int ret = bowimg_zero(fuse->img, off, piece, 0, err);
+		int ret = bowimg_zero(fuse->source.img, off, piece, 0, err);
 		if (ret)
 			return ret;
 		off += piece;
@@ -188,7 +205,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
-	if (!file || off < 0 || bytes <= 0) {
+	if (!file || file->before || off < 0 || bytes <= 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
@@ -205,10 +222,14 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
 	struct bowimg_error err = {0};
 
-	(void)ino;
+	const struct bow_fuse_file *file = bow_fuse_file(fuse_of(req), ino);
+
 	(void)datasync; /* there is no metadata */
 	(void)fi;
-	reply_done(req, bowimg_flush(fuse_of(req)->img, &err), &err);
+	if (file && !file->before)
+		reply_done(req, bowimg_flush(fuse_of(req)->source.img, &err), &err);
+	else
+		fuse_reply_err(req, 0); /* of what it was nothing is ever written */
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -239,7 +260,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	uint64_t one = 1;
 
 	(void)ino;
-	int ret = fi->fh == FH_WRITE ? bowimg_flush(fuse->img, &err) : 0;
+	int ret = fi->fh == FH_WRITE ? bowimg_flush(fuse->source.img, &err) : 0;
 	if (ret)
 		keep_error(fuse, ret, &err);
 	fuse_reply_err(req, 0);

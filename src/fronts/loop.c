@@ -142,7 +142,8 @@ int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struc
 	CLEANUP_CLOSE int control_fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	if (control_fd < 0)
 		return attach_failed(-errno, err);
-	CLEANUP_CLOSE int file_fd = open(file, O_RDWR | O_CLOEXEC);
+	/* The kernel makes the device read-only because the file is. */
+	CLEANUP_CLOSE int file_fd = open(file, (opts->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (file_fd < 0)
 		return bow_err_errno(err, -errno, "making a loop device: opening %s", file);
 	struct bow_loop loop = {.fd = -1};

@@ -21,6 +21,7 @@ bool bow_loop_usable(void);
 struct bow_loop_options {
 	bool partitions;       /* it may have partitions */
 	uint32_t sector_bytes; /* logical sectors */
+	bool readonly; /* nobody can write to it, not even a file system with a journal to replay */
 };
 
 /* The sectors that a loop device for this image or device should have. */

@@ -56,6 +56,8 @@ static int open_ours(const char *device, const char *file, struct bowimg_error *
 {
 	int fd = open(device, O_RDWR | O_CLOEXEC);
 
+	if (fd < 0 && (errno == EACCES || errno == EROFS)) /* a read-only one */
+		fd = open(device, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return bow_err_errno(err, -errno, "detaching %s: opening it", device);
 	/* Asked with the device open: it cannot be given to another file any more. */

@@ -22,9 +22,16 @@
 #include "fronts/process.h"
 #include "fronts/runtime_dir.h"
 
+void bow_entry_before(const struct bow_entry *e, char *out, size_t bytes)
+{
+	snprintf(out, bytes, "%s/" BOW_FUSE_BEFORE, e->fuse_dir);
+}
+
 void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes)
 {
-	if (e->partition)
+	if (e->before_only)
+		bow_entry_before(e, out, bytes);
+	else if (e->partition)
 		snprintf(out, bytes, "%s/" BOW_FUSE_FILE "%u", e->fuse_dir, e->partition);
 	else
 		snprintf(out, bytes, "%s/" BOW_FUSE_FILE, e->fuse_dir);
@@ -161,7 +168,8 @@ static bool absolute(const char *name, char *out)
 
 static bool is_at(const struct bow_entry *e, const char *path)
 {
-	return strcmp(e->mount_dir, path) == 0 || strcmp(e->fuse_dir, path) == 0;
+	return strcmp(e->mount_dir, path) == 0 || strcmp(e->fuse_dir, path) == 0 ||
+	       strcmp(e->before_dir, path) == 0;
 }
 
 /* Read again under the lock: it may have changed since it was found. */
@@ -188,9 +196,11 @@ static int find_by(bool (*matches)(const struct bow_entry *e, const char *what),
 {
 	int ret = bow_runtime_search(matches, path, out, err);
 
-	if (ret == 1)
-		return enter_found(out, name, err) ?: 1;
-	return ret;
+	if (ret != 1)
+		return ret;
+	ret = enter_found(out, name, err);
+	out->named_before = strcmp(out->before_dir, path) == 0;
+	return ret ?: 1;
 }
 
 static int find_by_image(const char *name, struct bow_entry *out, struct bowimg_error *err)

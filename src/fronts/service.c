@@ -27,7 +27,14 @@ static int refuse_served(const struct bow_entry *e, struct bowimg_error *err)
 			  : e->loop[0] ? e->loop
 				       : e->fuse_dir);
 
-	bow_err_hint(err, "end that first: bowimg %s %s", mounted ? "umount" : "detach", e->image);
+	if (e->before_only)
+		bow_err_hint(err,
+			     "only as it was at prepare: to use the disk itself, first bowimg "
+			     "umount %s",
+			     e->image);
+	else
+		bow_err_hint(err, "end that first: bowimg %s %s", mounted ? "umount" : "detach",
+			     e->image);
 	return ret;
 }
 
@@ -68,7 +75,8 @@ static int fill_entry(struct bow_entry *e, const struct bow_service_options *opt
 
 	e->wants_loop = opts->loop;
 	e->partition = opts->partition;
-	e->fuse_dir[0] = e->mount_dir[0] = e->loop[0] = '\0';
+	e->fuse_dir[0] = e->mount_dir[0] = e->before_dir[0] = e->loop[0] = '\0';
+	e->before_only = opts->serve.before;
 	e->pid = 0;
 	e->connection = 0;
 	if (opts->mount_dir)
@@ -111,7 +119,8 @@ static int add_loop(struct bow_service *s, const struct bow_service_options *opt
 	char disk[PATH_MAX + 16];
 
 	bow_entry_disk(e, disk, sizeof(disk));
-	struct bow_loop_options how = {.partitions = !e->partition && !e->mount_dir[0]};
+	struct bow_loop_options how = {.partitions = !e->partition && !e->mount_dir[0],
+				       .readonly = e->before_only};
 	int ret = bow_loop_ask(e->image, &how, err);
 	if (!ret)
 		ret = bow_loop_attach(disk, &how, &loop, err);
@@ -167,7 +176,8 @@ int bow_service_start(struct bow_service *s, const char *image,
 	memset(s, 0, sizeof(*s));
 	s->daemon.control = -1;
 	s->entry.lock_fd = -1;
-	int ret = opts->loop ? bow_cgroup_refuse_limited(err) : 0;
+	/* What is never written to has no pages that wait for memory. */
+	int ret = opts->loop && !opts->serve.before ? bow_cgroup_refuse_limited(err) : 0;
 	if (!ret && (ret = s->signal_fd = bow_process_catch_signals(err)) >= 0)
 		ret = enter(s, image, err);
 	if (ret)

@@ -42,4 +42,7 @@ void bow_service_disk(const struct bow_service *s, char *out, size_t bytes);
  */
 int bow_service_stop(struct bow_entry *e, bool *died, struct bowimg_error *err);
 
+/* The same for the mount of the disk as it was, beside a disk that stays (service_before.h). */
+int bow_service_stop_before(struct bow_entry *e, bool *died, struct bowimg_error *err);
+
 #endif

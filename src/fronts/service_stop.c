@@ -15,6 +15,7 @@
 #include "fronts/mounts.h"
 #include "fronts/process.h"
 #include "fronts/service.h"
+#include "fronts/service_before.h"
 
 /* The FUSE mount of this entry, not one that somebody has put in its place since. */
 static bool fuse_is_mounted(const struct bow_entry *e)
@@ -54,8 +55,9 @@ int bow_service_clear(const struct bow_entry *e, bool lazy, struct bowimg_error 
 	char disk[PATH_MAX + 16], device[BOW_LOOP_NAME];
 	int ret = 0;
 
+	ret = bow_service_remove_before(e, lazy ? MNT_DETACH : 0, err);
 	bool has_loop = find_loop(e, device, disk, sizeof(disk));
-	if (has_loop && bow_mounts_has(e->mount_dir, device))
+	if (!ret && has_loop && bow_mounts_has(e->mount_dir, device))
 		ret = clear_mount(e, lazy, err);
 	if (!ret && has_loop && !lazy)
 		ret = bow_loop_refuse_mounted(device, NULL, err);
@@ -99,9 +101,26 @@ static bool is_up(const struct bow_entry *e)
 	return e->wants_loop ? find_loop(e, device, disk, sizeof(disk)) : fuse_is_mounted(e);
 }
 
+/* Whoever looks at what it was would lose the daemon. */
+static int refuse_before(const struct bow_entry *e, struct bowimg_error *err)
+{
+	char device[BOW_LOOP_NAME];
+
+	if (!bow_service_has_before(e, device))
+		return 0;
+	const char *where = bow_mounts_has(e->before_dir, device) ? e->before_dir : device;
+	int ret = bow_err(err, -EBUSY, "%s as it was is still in use: at %s", e->image, where);
+	bow_err_hint(err, "end that first: bowimg umount %s", where);
+	return ret;
+}
+
 static int stop_living(struct bow_entry *e, struct bowimg_error *err)
 {
-	int ret = take_down(e, err);
+	int ret = refuse_before(e, err);
+
+	if (ret)
+		return ret;
+	ret = take_down(e, err);
 
 	if (ret && is_up(e))
 		return ret;
@@ -121,6 +140,23 @@ static int read_result(const struct bow_entry *e, bool *died, struct bowimg_erro
 	bow_err_hint(err, "%s",
 		     result.hint[0] ? result.hint
 				    : "the checkpoint is still there: see bowimg status");
+	return ret;
+}
+
+int bow_service_stop_before(struct bow_entry *e, bool *died, struct bowimg_error *err)
+{
+	*died = false;
+	/* With a daemon that is dead, or that nothing else holds up, all of it goes. */
+	if (!bow_entry_alive(e))
+		return bow_service_stop(e, died, err);
+	int ret = bow_service_remove_before(e, 0, err);
+	if (!ret && !is_up(e))
+		return bow_service_stop(e, died, err);
+	if (!ret) {
+		e->before_dir[0] = '\0';
+		ret = bow_entry_save(e, err);
+	}
+	bow_entry_leave(e, false);
 	return ret;
 }
 

@@ -87,7 +87,9 @@ int bow_state_write(const char *dir, const struct bow_entry *e, struct bowimg_er
 	set_text(root, "image", e->image);
 	set_text(root, "fuse-dir", e->fuse_dir);
 	set_text(root, "mount-dir", e->mount_dir);
+	set_text(root, "before-dir", e->before_dir);
 	set_text(root, "loop", e->loop);
+	json_object_set_new(root, "before-only", json_boolean(e->before_only));
 	json_object_set_new(root, "partition", json_integer(e->partition));
 	json_object_set_new(root, "wants-loop", json_boolean(e->wants_loop));
 	json_object_set_new(root, "pid", json_integer(e->pid));
@@ -125,7 +127,9 @@ int bow_state_read(const char *dir, struct bow_entry *e)
 	get_text(root, "image", e->image, sizeof(e->image));
 	get_text(root, "fuse-dir", e->fuse_dir, sizeof(e->fuse_dir));
 	get_text(root, "mount-dir", e->mount_dir, sizeof(e->mount_dir));
+	get_text(root, "before-dir", e->before_dir, sizeof(e->before_dir));
 	get_text(root, "loop", e->loop, sizeof(e->loop));
+	e->before_only = json_is_true(json_object_get(root, "before-only"));
 	e->partition = (unsigned)get_number(root, "partition", INT_MAX);
 	e->wants_loop = json_is_true(json_object_get(root, "wants-loop"));
 	e->pid = (pid_t)get_number(root, "pid", INT_MAX);

@@ -3,21 +3,27 @@
 #include "programs/serving.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
-static int refuse_later(struct bow_cli *cli, bool before)
+#include "fronts/service_before.h"
+
+static int refuse_later(struct bow_cli *cli, unsigned partition, bool before)
 {
-	if (before)
-		return bow_cli_error(cli, -EOPNOTSUPP, "roll back, or look at a copy",
-				     "mount: --before is not supported in this version");
+	if (partition && before)
+		return bow_cli_error(cli, -EOPNOTSUPP,
+				     "attach --fuse DIR shows the whole disk as it was in "
+				     "DIR/before; losetup -r -P finds its partitions",
+				     "mount: -p and --before together are not supported in this "
+				     "version");
 	return 0;
 }
 
 static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, unsigned partition,
-		       const char *options)
+		       bool before, const char *options)
 {
 	struct bow_service service;
-	const struct bow_service_options opts = {
+	struct bow_service_options opts = {
 		.serve = bow_serving_options(cli, serving),
 		.loop = true,
 		.partition = partition,
@@ -25,15 +31,30 @@ static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, u
 		.mount_options = options,
 	};
 
-	if (geteuid() != 0)
-		return bow_cli_error(cli, -EPERM, "as a user: bowimg attach --fuse DIR IMAGE",
-				     "mounting %s: only root may mount", cli->operands[0]);
+	opts.serve.before = before;
 	int status = bow_serving_start(cli, cli->operands[0], &opts, &service);
 	if (!status && cli->verbose)
 		bow_cli_say(cli, "%s is mounted at %s through %s, served by process %d",
 			    cli->operands[0], service.entry.mount_dir, service.entry.loop,
 			    (int)service.daemon.pid);
 	return status;
+}
+
+/* As it was at prepare: beside the disk where that is served, else from an image left alone. */
+static int mount_before(struct bow_cli *cli, const struct bow_serving *serving, const char *options)
+{
+	struct bowimg_error err = {0};
+	char readonly[1024];
+
+	int ret = bow_service_add_before(cli->operands[0], cli->operands[1], options, &err);
+	if (ret < 0)
+		return bow_cli_fail(cli, ret, &err);
+	if (ret > 0)
+		return BOW_EXIT_DONE;
+	if (snprintf(readonly, sizeof(readonly), "ro%s%s", options ? "," : "",
+		     options ? options : "") >= (int)sizeof(readonly))
+		return bow_cli_usage(cli, "the mount options are too long");
+	return mount_image(cli, serving, 0, true, readonly);
 }
 
 int bow_cmd_mount(int argc, char **argv)
@@ -58,6 +79,12 @@ int bow_cmd_mount(int argc, char **argv)
 	if (!status)
 		status = bow_cli_want_operands(&cli, 2, 2, "IMAGE DIR");
 	if (!status)
-		status = refuse_later(&cli, before);
-	return status ? status : mount_image(&cli, &serving, partition, mount_options);
+		status = refuse_later(&cli, partition, before);
+	if (status)
+		return status;
+	if (geteuid() != 0)
+		return bow_cli_error(&cli, -EPERM, "as a user: bowimg attach --fuse DIR IMAGE",
+				     "mounting %s: only root may mount", cli.operands[0]);
+	return before ? mount_before(&cli, &serving, mount_options)
+		      : mount_image(&cli, &serving, partition, false, mount_options);
 }

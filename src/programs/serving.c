@@ -28,12 +28,13 @@ int bow_serving_start(struct bow_cli *cli, const char *image,
 	return BOW_EXIT_DONE;
 }
 
-int bow_serving_stop(struct bow_cli *cli, struct bow_entry *entry)
+static int stop(struct bow_cli *cli, struct bow_entry *entry,
+		int (*how)(struct bow_entry *e, bool *died, struct bowimg_error *err))
 {
 	struct bowimg_error err = {0};
 	bool died;
 
-	int ret = bow_service_stop(entry, &died, &err);
+	int ret = how(entry, &died, &err);
 	if (ret)
 		return bow_cli_fail(cli, ret, &err);
 	if (died)
@@ -42,4 +43,14 @@ int bow_serving_stop(struct bow_cli *cli, struct bow_entry *entry)
 			     "not flushed is lost. The image can be attached again or rolled back",
 			     entry->image);
 	return BOW_EXIT_DONE;
+}
+
+int bow_serving_stop(struct bow_cli *cli, struct bow_entry *entry)
+{
+	return stop(cli, entry, bow_service_stop);
+}
+
+int bow_serving_stop_before(struct bow_cli *cli, struct bow_entry *entry)
+{
+	return stop(cli, entry, bow_service_stop_before);
 }

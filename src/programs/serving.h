@@ -39,4 +39,7 @@ int bow_serving_start(struct bow_cli *cli, const char *image,
 /* Take the entry's service down, say how that went. Returns the exit status. */
 int bow_serving_stop(struct bow_cli *cli, struct bow_entry *entry);
 
+/* Only the mount of the disk as it was, beside a disk that stays. */
+int bow_serving_stop_before(struct bow_cli *cli, struct bow_entry *entry);
+
 #endif

@@ -45,7 +45,7 @@ setup() {
 	for name in disk.img dir; do
 		expect 0 attach --fuse dir disk.img
 		[ "$output" = "$PWD/dir/disk" ]
-		[ "$(ls -A dir)" = disk ]
+		[ "$(ls -A dir)" = $'before\ndisk' ]
 		[ "$(stat -c '%s %a' dir/disk)" = "$((24 << 20)) 600" ]
 		[ "$(sum dir/disk)" = "$before" ]
 		expect 0 detach "$name"
