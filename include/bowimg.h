@@ -472,6 +472,11 @@ int bowimg_look_changes(bowimg_look *look,
 			int (*run)(void *ctx, const struct bowimg_change *change), void *ctx,
 			struct bowimg_error *err);
 
+/* As bowimg_partitions(), for one side. */
+int bowimg_look_partitions(bowimg_look *look, enum bowimg_side side,
+			   int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+			   struct bowimg_error *err);
+
 /* NULL is accepted. */
 int bowimg_look_close(bowimg_look *look, struct bowimg_error *err);
 

@@ -94,12 +94,12 @@ static int open_image(struct daemon *d, struct bowimg_error *err)
 static int make_fuse(struct daemon *d, struct bowimg_error *err)
 {
 	struct bow_entry *e = d->entry;
-	struct bow_parts *parts = calloc(1, sizeof(*parts));
+	struct bow_parts *parts = malloc(sizeof(*parts));
 
 	if (!parts)
 		return bow_err_errno(err, -ENOMEM, "serving %s", e->image);
-	int ret = d->source.img ? bow_parts_read(d->source.img, parts, err) : 0;
-	if (!ret && d->source.img)
+	int ret = bow_parts_read(&d->source, parts, err);
+	if (!ret)
 		ret = bow_parts_check(parts, e->image, e->partition, e->mount_dir[0], err);
 	if (!ret && parts->err.code == -EUCLEAN)
 		bow_notice("only the whole disk is shown: %s", parts->err.message);

@@ -116,31 +116,21 @@ static bool is_device(const char *image)
 	return stat(image, &st) == 0 && S_ISBLK(st.st_mode);
 }
 
-static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
+/* A file for the whole disk, and one for each partition. */
+static void add_side(struct bow_fuse *fuse, const struct bow_parts *parts, enum bowimg_side side,
+		     const char *name)
 {
-	struct bow_fuse_file *file = &fuse->files[0];
+	struct bow_fuse_file *file = &fuse->files[fuse->file_count];
 
-	snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE);
-	file->bytes = bowimg_size(fuse->source.img);
-	fuse->file_count = 1 + parts->count;
+	*file = (struct bow_fuse_file){.side = side, .bytes = fuse->disk_bytes};
+	snprintf(file->name, sizeof(file->name), "%s", name);
 	for (uint32_t i = 0; i < parts->count; i++) {
 		const struct bowimg_partition *p = &parts->list[i];
 
-		file = &fuse->files[1 + i];
-		snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE "%u", p->number);
-		file->off = p->off;
-		file->bytes = p->bytes;
+		*++file = (struct bow_fuse_file){.side = side, .off = p->off, .bytes = p->bytes};
+		snprintf(file->name, sizeof(file->name), "%s%u", name, p->number);
 	}
-}
-
-static void add_before(struct bow_fuse *fuse)
-{
-	struct bow_fuse_file *file = &fuse->files[fuse->file_count++];
-
-	snprintf(file->name, sizeof(file->name), BOW_FUSE_BEFORE);
-	file->bytes = fuse->source.img ? bowimg_size(fuse->source.img)
-				       : bowimg_look_size(fuse->source.look);
-	file->before = true;
+	fuse->file_count += 1 + parts->count;
 }
 
 int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *parts,
@@ -153,9 +143,10 @@ int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *p
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
 	fuse->source = *source;
+	fuse->disk_bytes = source->img ? bowimg_size(source->img) : bowimg_look_size(source->look);
 	if (source->img)
-		add_files(fuse, parts);
-	add_before(fuse);
+		add_side(fuse, parts, BOWIMG_NOW, BOW_FUSE_FILE);
+	add_side(fuse, parts, BOWIMG_BEFORE, BOW_FUSE_BEFORE);
 	fuse->no_holes = is_device(image);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);

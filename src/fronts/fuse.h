@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A directory with the file "disk", which is an image with an open checkpoint, and a file for each
- * of its partitions: "disk1", "disk2", ..., named as the kernel names those of a device "disk";
- * and, read-only, "before": the disk as it was at prepare. Or that one alone.
+ * A directory with an image with an open checkpoint, served through FUSE: the file "disk", and
+ * beside it, read-only, "before": the disk as it was at prepare. Or that one alone. Each partition
+ * has files of its own, "disk1", "before1" and so on, named as the kernel names those of a device
+ * "disk".
  */
 #ifndef BOW_FRONTS_FUSE_H
 #define BOW_FRONTS_FUSE_H
@@ -20,7 +21,7 @@ struct bow_fuse;
 /* What is served: one of the two. */
 struct bow_fuse_source {
 	bowimg *img;
-	bowimg_look *look; /* only as it was; there are no partitions then */
+	bowimg_look *look; /* only as it was */
 };
 
 /*
@@ -40,7 +41,7 @@ int bow_fuse_start(struct bow_fuse *fuse, struct bowimg_error *err);
 /* Readable once every thread has ended: unmounted, or cut off. */
 int bow_fuse_ended_fd(const struct bow_fuse *fuse);
 
-/* Readable once the file has been open and nobody has it open any more; reading it takes that back.
+/* Readable once a file has been open and nobody has one open any more; reading it takes that back.
  */
 int bow_fuse_closed_fd(const struct bow_fuse *fuse);
 bool bow_fuse_is_open(const struct bow_fuse *fuse);

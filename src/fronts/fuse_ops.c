@@ -3,10 +3,11 @@
  * The requests of the FUSE files, translated into calls of the library. No policy, no ordering, no
  * memory of its own: each handler runs to its end in the thread that read the request.
  *
- * A file behaves like a disk, or a partition of it: its size is fixed, a write past the end is
- * ENOSPC. Nothing here may promise space: where a block goes, and whether there is room for its
+ * A disk's file behaves like a disk, or a partition of it: its size is fixed, a write past the end
+ * is ENOSPC. Nothing here may promise space: where a block goes, and whether there is room for its
  * backup, is known when it is written. Punching a hole is a write of zeros, not "free": a loop
- * device sends the same request for both, and for in-use blocks too.
+ * device sends the same request for both, and for in-use blocks too. What it was before is
+ * read-only.
  */
 #include "fronts/fuse_private.h"
 
@@ -77,16 +78,24 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	fuse->initialized = true;
 }
 
+/* What it was before is not; the kernel has refused to open it for writing, too. */
+static const struct bow_fuse_file *writable_file(const struct bow_fuse *fuse, fuse_ino_t ino)
+{
+	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+
+	return file && file->side == BOWIMG_NOW ? file : NULL;
+}
+
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
-
 	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+
 	if (!file) {
 		fuse_reply_err(req, EISDIR);
 		return;
 	}
-	if (file->before && (fi->flags & O_ACCMODE) != O_RDONLY) {
+	if (file->side == BOWIMG_BEFORE && (fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
@@ -107,8 +116,9 @@ static int read_file(const struct bow_fuse *fuse, const struct bow_fuse_file *fi
 {
 	const struct bow_fuse_source *source = &fuse->source;
 
-	if (!file->before)
-		return bowimg_read(source->img, buf, bytes, file->off + off, err);
+	off += file->off;
+	if (file->side == BOWIMG_NOW)
+		return bowimg_read(source->img, buf, bytes, off, err);
 	if (source->look)
 		return bowimg_look_read(source->look, BOWIMG_BEFORE, buf, bytes, off, err);
 	return bowimg_read_before(source->img, buf, bytes, off, err);
@@ -142,12 +152,12 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		     struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
-	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+	const struct bow_fuse_file *file = writable_file(fuse, ino);
 	struct bowimg_error err = {0};
 	unsigned flags = fi->flags & (O_SYNC | O_DSYNC) ? BOWIMG_FUA : 0;
 	int ret = 0;
 
-	if (!file || file->before || off < 0) {
+	if (!file || off < 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
@@ -185,7 +195,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 			 struct fuse_file_info *fi)
 {
 	struct bow_fuse *fuse = fuse_of(req);
-	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
+	const struct bow_fuse_file *file = writable_file(fuse, ino);
 	struct bowimg_error err = {0};
 	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
 	int what = mode & ~FALLOC_FL_KEEP_SIZE;
@@ -205,7 +215,7 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 		fuse_reply_err(req, EOPNOTSUPP);
 		return;
 	}
-	if (!file || file->before || off < 0 || bytes <= 0) {
+	if (!file || off < 0 || bytes <= 0) {
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
@@ -222,14 +232,12 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
 	struct bowimg_error err = {0};
 
-	const struct bow_fuse_file *file = bow_fuse_file(fuse_of(req), ino);
-
 	(void)datasync; /* there is no metadata */
 	(void)fi;
-	if (file && !file->before)
+	if (writable_file(fuse_of(req), ino))
 		reply_done(req, bowimg_flush(fuse_of(req)->source.img, &err), &err);
 	else
-		fuse_reply_err(req, 0); /* of what it was nothing is ever written */
+		fuse_reply_err(req, 0); /* of what it was before nothing is ever written */
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -19,19 +19,20 @@
 /* More than processors: most of them wait for the disk, and a batch of backups gets fuller. */
 #define BOW_FUSE_THREADS 16
 
-/* A file: a range of the disk, or all of it as it was. Its inode number is BOW_FUSE_INO_FIRST + its
- * index. */
+/* A file: a range of the disk as it is, or, read-only, as it was. Its inode number is
+ * BOW_FUSE_INO_FIRST + its index. */
 struct bow_fuse_file {
 	char name[16];
+	enum bowimg_side side;
 	uint64_t off, bytes;
-	bool before; /* read-only */
 };
 
-#define BOW_FUSE_FILES_MAX (2 + BOWIMG_PARTITIONS_MAX)
+#define BOW_FUSE_FILES_MAX (2 * (1 + BOWIMG_PARTITIONS_MAX))
 
 struct bow_fuse {
 	struct bow_fuse_source source;
-	struct bow_fuse_file files[BOW_FUSE_FILES_MAX]; /* the disk first, what it was last */
+	uint64_t disk_bytes;
+	struct bow_fuse_file files[BOW_FUSE_FILES_MAX];
 	unsigned file_count;
 	bool no_holes;		 /* a device: see op_fallocate() */
 	struct timespec started; /* the files' times */

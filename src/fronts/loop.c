@@ -136,13 +136,13 @@ static int attach_failed(int code, struct bowimg_error *err)
 	return ret;
 }
 
+/* The kernel makes the device read-only where the file is. */
 int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struct bow_loop *out,
 		    struct bowimg_error *err)
 {
 	CLEANUP_CLOSE int control_fd = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	if (control_fd < 0)
 		return attach_failed(-errno, err);
-	/* The kernel makes the device read-only because the file is. */
 	CLEANUP_CLOSE int file_fd = open(file, (opts->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (file_fd < 0)
 		return bow_err_errno(err, -errno, "making a loop device: opening %s", file);

@@ -20,16 +20,16 @@ bool bow_loop_usable(void);
 /* What a loop device takes over from the disk that it stands for. */
 struct bow_loop_options {
 	bool partitions;       /* it may have partitions */
+	bool readonly;	       /* not even a file system with a journal to replay can write */
 	uint32_t sector_bytes; /* logical sectors */
-	bool readonly; /* nobody can write to it, not even a file system with a journal to replay */
 };
 
 /* The sectors that a loop device for this image or device should have. */
 int bow_loop_ask(const char *image, struct bow_loop_options *out, struct bowimg_error *err);
 
 /*
- * A free loop device with direct I/O on `file`. Until bow_loop_keep() the
- * kernel takes it away when out->fd and every other opener are closed, however this process ends.
+ * A free loop device with direct I/O on `file`. Until bow_loop_keep() the kernel takes it away when
+ * out->fd and every other opener are closed, however this process ends.
  */
 int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struct bow_loop *out,
 		    struct bowimg_error *err);

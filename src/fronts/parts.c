@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "fronts/fuse.h"
 
 static int add(void *ctx, const struct bowimg_partition *p)
 {
@@ -31,10 +32,17 @@ static int settle(struct bow_parts *out, int ret, struct bowimg_error *err)
 	return ret;
 }
 
-int bow_parts_read(bowimg *img, struct bow_parts *out, struct bowimg_error *err)
+int bow_parts_read(const struct bow_fuse_source *source, struct bow_parts *out,
+		   struct bowimg_error *err)
 {
+	int ret;
+
 	memset(out, 0, sizeof(*out));
-	return settle(out, bowimg_disk_partitions(img, add, out, &out->err), err);
+	if (source->img)
+		ret = bowimg_disk_partitions(source->img, add, out, &out->err);
+	else
+		ret = bowimg_look_partitions(source->look, BOWIMG_BEFORE, add, out, &out->err);
+	return settle(out, ret, err);
 }
 
 /* "1 (vfat), 2 (ext4), 3"; cut where it gets too long. */
@@ -98,16 +106,36 @@ int bow_parts_check(const struct bow_parts *parts, const char *image, unsigned n
 	return -EOPNOTSUPP;
 }
 
+/* Of an image at rest, or served by somebody; NULL, and *ret says why. */
+static struct bow_parts *read_image(const char *image, int *ret, struct bowimg_error *err)
+{
+	struct bow_parts *parts = calloc(1, sizeof(*parts));
+
+	if (!parts)
+		*ret = bow_err_errno(err, -ENOMEM, "looking at the partitions of %s", image);
+	else
+		*ret = settle(parts, bowimg_partitions(image, add, parts, &parts->err), err);
+	if (!*ret)
+		return parts;
+	free(parts);
+	return NULL;
+}
+
+int bow_parts_check_image(const char *image, unsigned number, struct bowimg_error *err)
+{
+	int ret;
+	CLEANUP_FREE struct bow_parts *parts = read_image(image, &ret, err);
+
+	return parts ? bow_parts_check(parts, image, number, true, err) : ret;
+}
+
 int bow_parts_find(const char *image, unsigned number, struct bowimg_partition *out,
 		   struct bowimg_error *err)
 {
-	CLEANUP_FREE struct bow_parts *parts = calloc(1, sizeof(*parts));
 	int ret;
+	CLEANUP_FREE struct bow_parts *parts = read_image(image, &ret, err);
 
-	if (!parts)
-		return bow_err_errno(err, -ENOMEM, "looking at the partitions of %s", image);
-	ret = settle(parts, bowimg_partitions(image, add, parts, &parts->err), err);
-	if (!ret)
+	if (parts)
 		ret = bow_parts_check(parts, image, number, false, err);
 	if (!ret)
 		*out = *find(parts, number);

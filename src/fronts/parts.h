@@ -11,8 +11,14 @@ struct bow_parts {
 	struct bowimg_error err; /* code: why there is no list; 0: it is right, perhaps empty */
 };
 
-/* A damaged or ambiguous table is no failure here: *out then says so. */
-int bow_parts_read(bowimg *img, struct bow_parts *out, struct bowimg_error *err);
+struct bow_fuse_source;
+
+/*
+ * Of a disk that can be written: as it is now. Of one that is only shown as it was: as it was. A
+ * damaged or ambiguous table is no failure here: *out then says so.
+ */
+int bow_parts_read(const struct bow_fuse_source *source, struct bow_parts *out,
+		   struct bowimg_error *err);
 
 /*
  * For a service on partition `number` (0: the whole disk), which is to be mounted if `mounts`.
@@ -21,7 +27,10 @@ int bow_parts_read(bowimg *img, struct bow_parts *out, struct bowimg_error *err)
 int bow_parts_check(const struct bow_parts *parts, const char *image, unsigned number, bool mounts,
 		    struct bowimg_error *err);
 
-/* The same for an image that nobody serves: that partition. */
+/* The same, by an image's name, for a partition of it that is to be mounted. */
+int bow_parts_check_image(const char *image, unsigned number, struct bowimg_error *err);
+
+/* The partition of that number, by an image's name. */
 int bow_parts_find(const char *image, unsigned number, struct bowimg_partition *out,
 		   struct bowimg_error *err);
 

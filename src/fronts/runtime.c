@@ -22,19 +22,24 @@
 #include "fronts/process.h"
 #include "fronts/runtime_dir.h"
 
-void bow_entry_before(const struct bow_entry *e, char *out, size_t bytes)
+/* Partitions are named as the kernel names those of a device. */
+static void set_file(char *out, size_t bytes, const char *dir, const char *name, unsigned partition)
 {
-	snprintf(out, bytes, "%s/" BOW_FUSE_BEFORE, e->fuse_dir);
+	if (partition)
+		snprintf(out, bytes, "%s/%s%u", dir, name, partition);
+	else
+		snprintf(out, bytes, "%s/%s", dir, name);
 }
 
 void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes)
 {
-	if (e->before_only)
-		bow_entry_before(e, out, bytes);
-	else if (e->partition)
-		snprintf(out, bytes, "%s/" BOW_FUSE_FILE "%u", e->fuse_dir, e->partition);
-	else
-		snprintf(out, bytes, "%s/" BOW_FUSE_FILE, e->fuse_dir);
+	set_file(out, bytes, e->fuse_dir, e->before_only ? BOW_FUSE_BEFORE : BOW_FUSE_FILE,
+		 e->partition);
+}
+
+void bow_entry_before(const struct bow_entry *e, char *out, size_t bytes)
+{
+	set_file(out, bytes, e->fuse_dir, BOW_FUSE_BEFORE, e->before_partition);
 }
 
 /* A device is known by its own number: it may have several nodes. */

@@ -27,19 +27,20 @@ struct bow_entry {
 	char fuse_dir[PATH_MAX];   /* where FUSE is mounted */
 	char mount_dir[PATH_MAX];  /* where the file system is mounted, or "" */
 	char loop[BOW_LOOP_NAME];  /* "/dev/loop3", or "" */
+	unsigned partition;	   /* the one that is meant, 0: the whole disk */
 	bool before_only;	   /* the disk as it was is all that is served */
 	char before_dir[PATH_MAX]; /* where that is mounted beside a disk that is served, or "" */
+	unsigned before_partition; /* and which part of it */
 	bool named_before;	   /* bow_runtime_find(): that directory was named; not saved */
-	unsigned partition;	   /* the one that is meant, 0: the whole disk */
 	bool wants_loop;	   /* a loop device belongs to it, even if not made yet */
 	pid_t pid;		   /* the daemon, 0: not started yet */
 	uint64_t start_time; /* of that process, to know it from a later one of the same number */
 	unsigned connection; /* FUSE's, 0: none yet */
 };
 
-/* The path of the disk, or of the partition that is meant, as a file. */
+/* The path of the disk, and of the disk as it was, or of the partitions that are meant, as files.
+ */
 void bow_entry_disk(const struct bow_entry *e, char *out, size_t bytes);
-/* The same of the disk as it was. */
 void bow_entry_before(const struct bow_entry *e, char *out, size_t bytes);
 
 /*

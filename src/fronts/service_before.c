@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "fronts/mounts.h"
+#include "fronts/parts.h"
 #include "fronts/process.h"
 
 /* Magic numbers of file systems that the kernel knows by their UUID, which both views share. */
@@ -88,7 +89,8 @@ static int refuse_second(const struct bow_entry *e, const char *device, struct b
 }
 
 /* The entry is locked, and its daemon is up. */
-static int add(struct bow_entry *e, const char *dir, const char *options, struct bowimg_error *err)
+static int add(struct bow_entry *e, unsigned partition, const char *dir, const char *options,
+	       struct bowimg_error *err)
 {
 	char device[BOW_LOOP_NAME];
 	struct stat st;
@@ -101,11 +103,15 @@ static int add(struct bow_entry *e, const char *dir, const char *options, struct
 		return bow_err_errno(err, -errno, "looking at the directory %s", dir);
 	if (!S_ISDIR(st.st_mode))
 		return bow_err_errno(err, -ENOTDIR, "looking at the directory %s", dir);
+	int ret = bow_parts_check_image(e->image, partition, err);
+	if (ret)
+		return ret;
+	e->before_partition = partition;
 	int signal_fd = bow_process_catch_signals(err);
 	if (signal_fd < 0)
 		return signal_fd;
 	/* Written down first: what is mounted must be found again. */
-	int ret = bow_entry_save(e, err);
+	ret = bow_entry_save(e, err);
 	if (!ret)
 		ret = mount_before(e, options, signal_fd, err);
 	if (ret) {
@@ -115,8 +121,8 @@ static int add(struct bow_entry *e, const char *dir, const char *options, struct
 	return ret;
 }
 
-int bow_service_add_before(const char *image, const char *dir, const char *options,
-			   struct bowimg_error *err)
+int bow_service_add_before(const char *image, unsigned partition, const char *dir,
+			   const char *options, struct bowimg_error *err)
 {
 	struct bow_entry e;
 	int ret = bow_runtime_enter(image, &e, err);
@@ -127,7 +133,7 @@ int bow_service_add_before(const char *image, const char *dir, const char *optio
 		bow_entry_leave(&e, ret == 0);
 		return 0;
 	}
-	ret = add(&e, dir, options, err);
+	ret = add(&e, partition, dir, options, err);
 	bow_entry_leave(&e, false);
 	return ret ? ret : 1;
 }

@@ -89,8 +89,9 @@ int bow_state_write(const char *dir, const struct bow_entry *e, struct bowimg_er
 	set_text(root, "mount-dir", e->mount_dir);
 	set_text(root, "before-dir", e->before_dir);
 	set_text(root, "loop", e->loop);
-	json_object_set_new(root, "before-only", json_boolean(e->before_only));
 	json_object_set_new(root, "partition", json_integer(e->partition));
+	json_object_set_new(root, "before-partition", json_integer(e->before_partition));
+	json_object_set_new(root, "before-only", json_boolean(e->before_only));
 	json_object_set_new(root, "wants-loop", json_boolean(e->wants_loop));
 	json_object_set_new(root, "pid", json_integer(e->pid));
 	json_object_set_new(root, "start-time", json_integer((json_int_t)e->start_time));
@@ -129,8 +130,9 @@ int bow_state_read(const char *dir, struct bow_entry *e)
 	get_text(root, "mount-dir", e->mount_dir, sizeof(e->mount_dir));
 	get_text(root, "before-dir", e->before_dir, sizeof(e->before_dir));
 	get_text(root, "loop", e->loop, sizeof(e->loop));
-	e->before_only = json_is_true(json_object_get(root, "before-only"));
 	e->partition = (unsigned)get_number(root, "partition", INT_MAX);
+	e->before_partition = (unsigned)get_number(root, "before-partition", INT_MAX);
+	e->before_only = json_is_true(json_object_get(root, "before-only"));
 	e->wants_loop = json_is_true(json_object_get(root, "wants-loop"));
 	e->pid = (pid_t)get_number(root, "pid", INT_MAX);
 	e->start_time = (uint64_t)get_number(root, "start-time", INT64_MAX);

@@ -101,6 +101,11 @@ int bowimg_look_close(bowimg_look *look, struct bowimg_error *err)
 	return bow_dev_close(dev, err);
 }
 
+struct bow_dev *bow_look_device(const bowimg_look *look)
+{
+	return look->dev;
+}
+
 uint64_t bowimg_look_size(const bowimg_look *look)
 {
 	return look->opened.cp.sb.image_size;

@@ -48,6 +48,9 @@ struct bow_dev *bow_engine_device(const bowimg *img);
 int bow_look_open_dev(struct bow_dev *dev, unsigned force, bowimg_look **out,
 		      struct bowimg_error *err);
 
+/* As bow_engine_device(). */
+struct bow_dev *bow_look_device(const bowimg_look *look);
+
 /* ---- rollback.c, commit.c, verify.c, status.c: as the calls of the public header ------------ */
 
 int bow_rollback_dev(struct bow_dev *dev, const struct bowimg_end_options *opts,

@@ -82,32 +82,53 @@ int bowimg_partitions(const char *path,
 	return rc;
 }
 
-/* ---- a handle ----------------------------------------------------------------------------------
+/* ---- handles -----------------------------------------------------------------------------------
  */
 
-struct served {
+/* A disk that is read through one of the calls of bowimg.h. */
+struct handle {
 	struct bow_dev dev; /* must be first */
 	bowimg *img;
+	bowimg_look *look;
+	enum bowimg_side side;
 };
 
-static int64_t served_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
+static int64_t handle_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
 {
-	int rc = bowimg_read(((struct served *)dev)->img, buf, bytes, off, NULL);
+	const struct handle *h = (const struct handle *)dev;
+	int rc = h->img ? bowimg_read(h->img, buf, bytes, off, NULL)
+			: bowimg_look_read(h->look, h->side, buf, bytes, off, NULL);
 
 	return rc ? rc : (int64_t)bytes;
 }
 
-static const struct bow_dev_ops served_ops = {.read = served_read};
+static const struct bow_dev_ops handle_ops = {.read = handle_read};
+
+static void set_dev(struct handle *h, const struct bow_dev *image, uint64_t size)
+{
+	h->dev.ops = &handle_ops;
+	h->dev.name = image->name;
+	h->dev.size = size;
+	h->dev.sector_size = image->sector_size;
+	h->dev.readonly = true;
+}
 
 int bowimg_disk_partitions(bowimg *img,
 			   int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
 			   struct bowimg_error *err)
 {
-	struct bow_dev *image = bow_engine_device(img);
-	struct served s = {.img = img, .dev = {.ops = &served_ops, .name = image->name}};
+	struct handle h = {.img = img};
 
-	s.dev.size = bowimg_size(img);
-	s.dev.sector_size = image->sector_size;
-	s.dev.readonly = true;
-	return bow_freemap_list(&s.dev, partition, ctx, err);
+	set_dev(&h, bow_engine_device(img), bowimg_size(img));
+	return bow_freemap_list(&h.dev, partition, ctx, err);
+}
+
+int bowimg_look_partitions(bowimg_look *look, enum bowimg_side side,
+			   int (*partition)(void *ctx, const struct bowimg_partition *p), void *ctx,
+			   struct bowimg_error *err)
+{
+	struct handle h = {.look = look, .side = side};
+
+	set_dev(&h, bow_look_device(look), bowimg_look_size(look));
+	return bow_freemap_list(&h.dev, partition, ctx, err);
 }

@@ -8,17 +8,6 @@
 
 #include "fronts/service_before.h"
 
-static int refuse_later(struct bow_cli *cli, unsigned partition, bool before)
-{
-	if (partition && before)
-		return bow_cli_error(cli, -EOPNOTSUPP,
-				     "attach --fuse DIR shows the whole disk as it was in "
-				     "DIR/before; losetup -r -P finds its partitions",
-				     "mount: -p and --before together are not supported in this "
-				     "version");
-	return 0;
-}
-
 static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, unsigned partition,
 		       bool before, const char *options)
 {
@@ -41,12 +30,14 @@ static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, u
 }
 
 /* As it was at prepare: beside the disk where that is served, else from an image left alone. */
-static int mount_before(struct bow_cli *cli, const struct bow_serving *serving, const char *options)
+static int mount_before(struct bow_cli *cli, const struct bow_serving *serving, unsigned partition,
+			const char *options)
 {
 	struct bowimg_error err = {0};
 	char readonly[1024];
 
-	int ret = bow_service_add_before(cli->operands[0], cli->operands[1], options, &err);
+	int ret = bow_service_add_before(cli->operands[0], partition, cli->operands[1], options,
+					 &err);
 	if (ret < 0)
 		return bow_cli_fail(cli, ret, &err);
 	if (ret > 0)
@@ -54,7 +45,7 @@ static int mount_before(struct bow_cli *cli, const struct bow_serving *serving, 
 	if (snprintf(readonly, sizeof(readonly), "ro%s%s", options ? "," : "",
 		     options ? options : "") >= (int)sizeof(readonly))
 		return bow_cli_usage(cli, "the mount options are too long");
-	return mount_image(cli, serving, 0, true, readonly);
+	return mount_image(cli, serving, partition, true, readonly);
 }
 
 int bow_cmd_mount(int argc, char **argv)
@@ -78,13 +69,11 @@ int bow_cmd_mount(int argc, char **argv)
 	int status = bow_cli_parse(&cli, argc, argv, options);
 	if (!status)
 		status = bow_cli_want_operands(&cli, 2, 2, "IMAGE DIR");
-	if (!status)
-		status = refuse_later(&cli, partition, before);
 	if (status)
 		return status;
 	if (geteuid() != 0)
 		return bow_cli_error(&cli, -EPERM, "as a user: bowimg attach --fuse DIR IMAGE",
 				     "mounting %s: only root may mount", cli.operands[0]);
-	return before ? mount_before(&cli, &serving, mount_options)
+	return before ? mount_before(&cli, &serving, partition, mount_options)
 		      : mount_image(&cli, &serving, partition, false, mount_options);
 }

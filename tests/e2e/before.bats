@@ -65,7 +65,10 @@ before_file() {
 			return 1
 		}
 	done
-	within 60 wait $writer || cat fio.log
+	wait $writer || {
+		cat fio.log
+		return 1
+	}
 	same_as "$before" "$file"
 	down
 	expect 0 rollback disk.img

@@ -117,7 +117,7 @@ setup() {
 	within 30 fallocate -p -o $((8 << 20)) -l $((64 << 20)) fuse/disk2
 	within 30 dd if=/dev/urandom of=fuse/disk2 bs=4096 count=1 conv=notrunc,fsync status=none
 	cmp -n 4096 -i 0:"$start" fuse/disk2 fuse/disk
-	[ "$(echo fuse/*)" = 'fuse/before fuse/disk fuse/disk1 fuse/disk2 fuse/disk3' ]
+	[ "$(echo fuse/*)" = 'fuse/before fuse/before1 fuse/before2 fuse/before3 fuse/disk fuse/disk1 fuse/disk2 fuse/disk3' ]
 	expect 0 detach disk.img
 	# Partition 3, and the gaps around it, have nothing to do with the hole in 2.
 	"$BOWIMG" log --json disk.img | json '[.[] | select(.type == "promise") | .source + .count] | max' >end
@@ -168,4 +168,27 @@ setup() {
 	expect 0 rollback "$remote"
 	remote_stop
 	same_as "$before"
+}
+
+@test "a partition as it was is mounted beside the disk, and from a disk at rest" {
+	cloud_disk disk.img
+	mkdir old
+	expect 0 prepare disk.img
+	expect 0 mount -p 2 disk.img "$T/mnt"
+	tree_sums mnt >old.sums
+	rm -r mnt/*
+	echo new >mnt/new
+	sync -f mnt
+	refused 9 'one must be chosen.*-p N' mount --before disk.img "$T/old"
+	refused 1 'no partition 7' mount --before -p 7 disk.img "$T/old"
+	expect 0 mount --before -p 2 disk.img "$T/old"
+	tree_sums old | diff old.sums -
+	run ! touch old/new
+	expect 0 umount "$T/old"
+	expect 0 umount "$T/mnt"
+
+	expect 0 mount --before -p 2 disk.img "$T/old"
+	tree_sums old | diff old.sums -
+	expect 0 umount "$T/old"
+	expect 0 status disk.img
 }
