@@ -70,15 +70,14 @@ static int read_header(struct bow_dev *dev, struct copy *c, struct bowimg_error 
 static int count_used(struct bow_dev *dev, const struct copy *c, uint32_t *used,
 		      struct bowimg_error *err)
 {
-	CLEANUP_FREE uint8_t *entries = malloc(c->entries_bytes);
-	int rc;
+	uint8_t type[16];
+	int rc = 0;
 
-	if (!entries)
-		return bow_err_errno(err, -ENOMEM, "%s: read the partition table", dev->name);
-	rc = bow_dev_read(dev, entries, c->entries_bytes, c->entries, err);
 	*used = 0;
-	for (uint64_t at = 0; at < c->entries_bytes && !rc; at += c->entry_bytes)
-		*used += !bow_is_zero(entries + at, 16);
+	for (uint64_t at = 0; at < c->entries_bytes && !rc; at += c->entry_bytes) {
+		rc = bow_dev_read(dev, type, sizeof(type), c->entries + at, err);
+		*used += !rc && !bow_is_zero(type, sizeof(type));
+	}
 	return rc;
 }
 

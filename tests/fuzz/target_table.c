@@ -72,7 +72,7 @@ static void read_disk(struct bow_dev *dev, struct bow_table *table)
 	if (!fuzz_check_error(bow_table_read(dev, table, &err), &err)) {
 		check_table(table);
 		if (table->kind[0] &&
-		    !fuzz_check_error(bow_freemap_read(dev, "ext", map, &info, NULL, &err), &err))
+		    !fuzz_check_error(bow_freemap_read(dev, NULL, map, &info, NULL, &err), &err))
 			check_map(table, map);
 	}
 	bow_bitmap_free(map);
