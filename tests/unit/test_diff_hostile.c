@@ -198,7 +198,7 @@ static void damage_ends_in_an_answer_or_in_words(void **state)
 	const char *seed_text = getenv("DIFF_SEED"), *runs_text = getenv("DIFF_RUNS");
 	const uint64_t seed = seed_text ? strtoull(seed_text, NULL, 10)
 					: (uint64_t)time(NULL) << 16;
-	const unsigned runs = runs_text ? (unsigned)atoi(runs_text) : 150;
+	const unsigned runs = runs_text ? (unsigned)atoi(runs_text) : 60;
 
 	(void)state;
 	printf("DIFF_SEED=%llu DIFF_RUNS=%u\n", (unsigned long long)seed, runs);
