@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of a disk that `diff` reports on. */
+/* The parts of a disk that `diff` reports on: its partitions, or all of it. */
 #include "programs/diff_report.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,13 +21,22 @@ static int add_place(struct bow_places *places, const struct bow_place *place)
 	return 0;
 }
 
+static int on_partition(void *ctx, const struct bowimg_partition *p)
+{
+	struct bow_place place = {.off = p->off, .bytes = p->bytes};
+
+	snprintf(place.name, sizeof(place.name), "%" PRIu32, p->number);
+	snprintf(place.content, sizeof(place.content), "%s", p->content);
+	return add_place(ctx, &place);
+}
+
 int bow_places_list(const char *image, uint64_t size, struct bow_places *out,
 		    struct bowimg_error *err)
 {
 	const struct bow_place whole = {.bytes = size};
+	int rc = bowimg_partitions(image, on_partition, out, err);
 
-	(void)image, (void)err;
-	return add_place(out, &whole);
+	return rc || out->n ? rc : add_place(out, &whole);
 }
 
 bool bow_places_keep(struct bow_places *places, const char *name)
