@@ -42,7 +42,7 @@ SONAME		:= libbowimg.so.0
 # Images on NBD servers are understood where libnbd is.
 LIBNBD		:= $(shell $(PKG_CONFIG) --exists libnbd && echo yes)
 LIB_PACKAGES	:= ext2fs com_err libxxhash blkid zlib $(if $(LIBNBD),libnbd)
-PROG_PACKAGES	:= fuse3 jansson
+PROG_PACKAGES	:= fuse3 jansson libarchive
 PACKAGES	:= $(LIB_PACKAGES) $(PROG_PACKAGES)
 
 WARN		:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla \
@@ -246,9 +246,10 @@ coverage:
 check-coverage:
 	$(if $(V),,@)exec 9>&1; SUMMARY_FD=9 scripts/run-tests -n coverage scripts/coverage $(BUILD)
 
-bench: all
+bench: all $(BUILD)/tests/unit/test_diff_cost
 	BUILD=$(BUILD) scripts/bench
 	BUILD=$(BUILD) scripts/bench-nbd
+	SUMMARY_FD=9 $(BUILD)/tests/unit/test_diff_cost 9>&1 >/dev/null
 
 # For the tools that read C without building it, or build single files in their own way.
 print-cppflags:

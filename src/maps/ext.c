@@ -30,7 +30,7 @@ static int end_run(struct walk *w)
 	const uint64_t size = w->fs->blocksize;
 
 	/* No overflow: both lie below s_blocks_count, which was checked against the image. */
-	return bow_freemap_mark(w->out, w->io->dev->size, w->io->off + w->run_start * size,
+	return bow_freemap_mark(w->out, w->io->source.size, w->io->off + w->run_start * size,
 				(w->run_end - w->run_start) * size);
 }
 
@@ -68,9 +68,10 @@ static int miscounted(struct walk *w, dgrp_t group, uint64_t found, struct bowim
 		"%s: read the free map: group %u has %" PRIu64
 		" free %s by its bitmap, but %u by its "
 		"descriptor",
-		w->io->dev->name, group, found, w->fs->cluster_ratio_bits ? "clusters" : "blocks",
+		w->io->source.name, group, found, w->fs->cluster_ratio_bits ? "clusters" : "blocks",
 		ext2fs_bg_free_blocks_count(w->fs, group));
-	bow_err_hint(err, "check and repair the file system first: e2fsck -f %s", w->io->dev->name);
+	bow_err_hint(err, "check and repair the file system first: e2fsck -f %s",
+		     w->io->source.name);
 	return -EUCLEAN;
 }
 
@@ -88,7 +89,7 @@ static int walk_group(struct walk *w, dgrp_t group, struct bowimg_error *err)
 		clusters += EXT2FS_B2C(w->fs, end - 1) - EXT2FS_B2C(w->fs, start) + 1;
 		if (add_run(w, start, end) < 0)
 			return bow_err_errno(err, -ENOMEM, "%s: keep the free map",
-					     w->io->dev->name);
+					     w->io->source.name);
 	}
 	if (rc && rc != ENOENT)
 		return bow_ext_io_fail(w->io, rc, "search the block bitmap", err);
@@ -121,7 +122,7 @@ static int walk_all(struct walk *w, struct bowimg_error *err)
 	if (rc < 0)
 		return rc;
 	if (end_run(w) < 0)
-		return bow_err_errno(err, -ENOMEM, "%s: keep the free map", w->io->dev->name);
+		return bow_err_errno(err, -ENOMEM, "%s: keep the free map", w->io->source.name);
 	return 0;
 }
 
@@ -134,7 +135,7 @@ static int read_bitmaps(const struct bow_ext_io *io, ext2_filsys fs, struct bowi
 		return rc;
 	/* libext2fs' default, a tree, takes ten times the memory on a fragmented disk. */
 	fs->default_bitmap_type = EXT2FS_BMAP64_BITARRAY;
-	rc = bow_ext_check_groups(io, fs, err);
+	rc = bow_ext_groups_check(io, fs, err);
 	if (rc < 0)
 		return rc;
 	code = ext2fs_read_block_bitmap(fs);
@@ -169,16 +170,22 @@ static void describe(const struct walk *w, struct bow_freemap_info *info)
 			 cluster);
 }
 
+static int read_dev(void *ctx, void *buf, size_t bytes, uint64_t off, struct bowimg_error *err)
+{
+	return bow_dev_read(ctx, buf, bytes, off, err);
+}
+
 int bow_freemap_ext(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
 		    struct bow_freemap_info *info, struct bowimg_error *err)
 {
+	const struct bow_ext_source source = {read_dev, dev, dev->name, dev->size};
 	struct bow_ext_io io;
 	struct walk w = {.io = &io, .out = out};
 	int rc = bow_ext_check_super(dev, off, bytes, err);
 
 	if (rc < 0)
 		return rc;
-	rc = bow_ext_io_open(&io, dev, off, bytes, &w.fs, err);
+	rc = bow_ext_io_open(&io, &source, off, bytes, &w.fs, err);
 	if (rc < 0)
 		return rc;
 	rc = read_bitmaps(&io, w.fs, err);

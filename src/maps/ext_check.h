@@ -3,7 +3,8 @@
 #ifndef BOW_MAPS_EXT_CHECK_H
 #define BOW_MAPS_EXT_CHECK_H
 
-#include "maps/ext_io.h"
+#include "base/ext_super.h"
+#include "device/device.h"
 
 /*
  * Before libext2fs sees it: is there a superblock at [off, off + bytes) whose sizes fit the image,
@@ -14,8 +15,5 @@ int bow_ext_check_super(struct bow_dev *dev, uint64_t off, uint64_t bytes,
 
 /* Nothing to replay or repair, and nobody else has it: -EUCLEAN, -EBADMSG, -EBUSY. */
 int bow_ext_check_clean(const struct bow_ext_io *io, ext2_filsys fs, struct bowimg_error *err);
-
-/* The group descriptors are what was written, and lead to places inside the file system. */
-int bow_ext_check_groups(const struct bow_ext_io *io, ext2_filsys fs, struct bowimg_error *err);
 
 #endif

@@ -30,7 +30,7 @@ typedef int bow_cmd_func(int argc, char **argv);
 
 bow_cmd_func bow_cmd_prepare, bow_cmd_status, bow_cmd_mount, bow_cmd_umount, bow_cmd_attach;
 bow_cmd_func bow_cmd_detach, bow_cmd_run, bow_cmd_rollback, bow_cmd_commit, bow_cmd_verify;
-bow_cmd_func bow_cmd_log, bow_cmd_map, bow_cmd_rescue, bow_cmd_serve;
+bow_cmd_func bow_cmd_log, bow_cmd_map, bow_cmd_rescue, bow_cmd_serve, bow_cmd_diff;
 
 /* ---- options (cli.c) ------------------------------------------------------------------------ */
 
@@ -158,6 +158,8 @@ void bow_cli_ignore_sigpipe(void);
 
 /* The library's callbacks: a bar on a terminal, else a line every few seconds; notices. */
 struct bowimg_events bow_cli_events(struct bow_cli *cli);
+/* The same for work whose parts are no bytes. */
+struct bowimg_events bow_cli_count_events(struct bow_cli *cli);
 
 /* Take the bar off the line before something else is printed. */
 void bow_cli_clear_bar(struct bow_cli *cli);

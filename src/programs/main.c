@@ -31,6 +31,8 @@ static const struct command commands[] = {
 	 help_rollback},
 	{"commit", bow_cmd_commit, "keep the changes and end the checkpoint", help_commit},
 	{"verify", bow_cmd_verify, "check that a rollback would work, right now", help_verify},
+	{"diff", bow_cmd_diff, "say what was changed since prepare, by range or by file",
+	 help_diff},
 	{"log", bow_cmd_log, "list the log's entries, newest first", help_log},
 	{"map", bow_cmd_map, "print the free map as a ddrescue map", help_map},
 	{"rescue", bow_cmd_rescue, "find a checkpoint whose sector 0 was lost", help_rescue},

@@ -27,7 +27,23 @@ void bow_cli_clear_bar(struct bow_cli *cli)
 	cli->bar_shown = false;
 }
 
-static void draw_bar(const char *what, double part, uint64_t done, uint64_t total)
+/* "12 KiB of 4.0 MiB", or nothing where what is counted are no bytes. */
+struct amount {
+	char text[80];
+};
+
+static struct amount amount(const char *before, uint64_t done, uint64_t total, bool bytes,
+			    const char *after)
+{
+	struct amount a = {""};
+
+	if (bytes)
+		snprintf(a.text, sizeof(a.text), "%s%s of %s%s", before, bow_cli_human(done).text,
+			 bow_cli_human(total).text, after);
+	return a;
+}
+
+static void draw_bar(const char *what, double part, uint64_t done, uint64_t total, bool bytes)
 {
 	int full = (int)(part * BAR_CELLS);
 	char bar[BAR_CELLS + 1];
@@ -35,14 +51,13 @@ static void draw_bar(const char *what, double part, uint64_t done, uint64_t tota
 	memset(bar, '.', BAR_CELLS);
 	memset(bar, '#', (size_t)full);
 	bar[BAR_CELLS] = '\0';
-	fprintf(stderr, "\r\033[K%s [%s] %3d %%, %s of %s", what, bar, (int)(part * 100),
-		bow_cli_human(done).text, bow_cli_human(total).text);
+	fprintf(stderr, "\r\033[K%s [%s] %3d %%%s", what, bar, (int)(part * 100),
+		amount(", ", done, total, bytes, "").text);
 	fflush(stderr);
 }
 
-static void on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+static void show(struct bow_cli *cli, const char *what, uint64_t done, uint64_t total, bool bytes)
 {
-	struct bow_cli *cli = ctx;
 	bool terminal = isatty(STDERR_FILENO);
 	int64_t now = now_ms();
 
@@ -53,12 +68,22 @@ static void on_progress(void *ctx, const char *what, uint64_t done, uint64_t tot
 	cli->progress_ms = now;
 	double part = done < total ? (double)done / (double)total : 1.0;
 	if (terminal) {
-		draw_bar(what, part, done, total);
+		draw_bar(what, part, done, total, bytes);
 		cli->bar_shown = true;
 	} else {
-		fprintf(stderr, "bowimg: %s: %d %% (%s of %s)\n", what, (int)(part * 100),
-			bow_cli_human(done).text, bow_cli_human(total).text);
+		fprintf(stderr, "bowimg: %s: %d %%%s\n", what, (int)(part * 100),
+			amount(" (", done, total, bytes, ")").text);
 	}
+}
+
+static void on_progress(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	show(ctx, what, done, total, true);
+}
+
+static void on_count(void *ctx, const char *what, uint64_t done, uint64_t total)
+{
+	show(ctx, what, done, total, false);
 }
 
 static void on_notice(void *ctx, const char *text)
@@ -72,6 +97,15 @@ struct bowimg_events bow_cli_events(struct bow_cli *cli)
 
 	if (!cli->quiet && !cli->json)
 		events.progress = on_progress;
+	return events;
+}
+
+struct bowimg_events bow_cli_count_events(struct bow_cli *cli)
+{
+	struct bowimg_events events = bow_cli_events(cli);
+
+	if (events.progress)
+		events.progress = on_count;
 	return events;
 }
 

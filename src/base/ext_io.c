@@ -6,7 +6,7 @@
  *
  * Everything is bounded by the window: block numbers come from a disk that may be hostile.
  */
-#include "maps/ext_io.h"
+#include "base/ext_io.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -73,7 +73,7 @@ static errcode_t io_read_blk64(io_channel channel, unsigned long long block, int
 
 	if (block > UINT64_MAX / size || !bow_range_ok(block * size, bytes, io->bytes))
 		return EXT2_ET_SHORT_READ;
-	rc = bow_dev_read(io->dev, data, bytes, io->off + block * size, &io->err);
+	rc = io->source.read(io->source.ctx, data, bytes, io->off + block * size, &io->err);
 	return rc < 0 ? -rc : 0;
 }
 
@@ -113,18 +113,18 @@ static const struct struct_io_manager manager_template = {
 	.write_blk64 = io_write_blk64,
 };
 
-int bow_ext_io_open(struct bow_ext_io *io, struct bow_dev *dev, uint64_t off, uint64_t bytes,
-		    ext2_filsys *out, struct bowimg_error *err)
+int bow_ext_io_open(struct bow_ext_io *io, const struct bow_ext_source *source, uint64_t off,
+		    uint64_t bytes, ext2_filsys *out, struct bowimg_error *err)
 {
 	char name[64];
 	errcode_t rc;
 
-	if (!bow_range_ok(off, bytes, dev->size))
+	if (!bow_range_ok(off, bytes, source->size))
 		return bow_err(err, -EINVAL,
 			       "%s: open a file system at byte %" PRIu64 ": the range is not "
 			       "inside the image",
-			       dev->name, off);
-	*io = (struct bow_ext_io){manager_template, dev, off, bytes, {0}};
+			       source->name, off);
+	*io = (struct bow_ext_io){manager_template, *source, off, bytes, {0}};
 	snprintf(name, sizeof(name), NAME_PREFIX "%" PRIxPTR, (uintptr_t)io);
 	/* The multi-mount block is checked elsewhere: libext2fs would look for it by file name. */
 	rc = ext2fs_open2(name, NULL, EXT2_FLAG_64BITS | EXT2_FLAG_SKIP_MMP, 0, 0, &io->manager,
@@ -159,19 +159,19 @@ int bow_ext_io_fail(const struct bow_ext_io *io, errcode_t code, const char *wha
 	int rc = errno_of(code);
 
 	if (io->err.code) {
-		/* libext2fs replaces the device's reason by one of its own, such as "can't read".
+		/* libext2fs replaces the source's reason by one of its own, such as "can't read".
 		 */
 		if (err)
 			*err = io->err;
-		return bow_err_wrap(err, io->err.code, "%s: %s", io->dev->name, what);
+		return bow_err_wrap(err, io->err.code, "%s: %s", io->source.name, what);
 	}
 	if (index >= 0 && index < et_ext2_error_table.n_msgs)
-		bow_err(err, rc, "%s: %s: %s", io->dev->name, what,
+		bow_err(err, rc, "%s: %s: %s", io->source.name, what,
 			et_ext2_error_table.msgs[index]);
 	else
-		bow_err_errno(err, rc, "%s: %s", io->dev->name, what);
+		bow_err_errno(err, rc, "%s: %s", io->source.name, what);
 	if (rc == -EUCLEAN || rc == -EBADMSG)
 		bow_err_hint(err, "check and repair the file system first: e2fsck -f %s",
-			     io->dev->name);
+			     io->source.name);
 	return rc;
 }
