@@ -4,7 +4,7 @@
 
 load ../lib/common
 
-VERBS="prepare status mount umount attach detach serve run rollback commit verify log map"
+VERBS="prepare status mount umount attach detach serve run rollback commit verify log map export apply"
 
 @test "the version is that of the header" {
 	expect 0 --version
