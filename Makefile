@@ -42,7 +42,7 @@ SONAME		:= libbowimg.so.0
 # Images on NBD servers are understood where libnbd is.
 LIBNBD		:= $(shell $(PKG_CONFIG) --exists libnbd && echo yes)
 LIB_PACKAGES	:= ext2fs com_err libxxhash blkid zlib $(if $(LIBNBD),libnbd)
-PROG_PACKAGES	:= fuse3 jansson libarchive
+PROG_PACKAGES	:= fuse3 jansson libarchive liblzma
 PACKAGES	:= $(LIB_PACKAGES) $(PROG_PACKAGES)
 
 WARN		:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla \
@@ -264,7 +264,8 @@ format:
 
 INSTALLED := $(BINDIR)/bowimg $(LIBDIR)/libbowimg.a $(LIBDIR)/$(SONAME) $(LIBDIR)/libbowimg.so \
 	$(PKGCONFIGDIR)/libbowimg.pc $(INCLUDEDIR)/bowimg.h $(MANDIR)/man1/bowimg.1 \
-	$(MANDIR)/man5/bowimg-format.5 $(if $(PLUGIN),$(NBDKITPLUGINDIR)/nbdkit-bowimg-plugin.so)
+	$(MANDIR)/man5/bowimg-format.5 \
+	$(MANDIR)/man5/bowimg-patch.5 $(if $(PLUGIN),$(NBDKITPLUGINDIR)/nbdkit-bowimg-plugin.so)
 
 install: all
 	install -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
@@ -277,6 +278,7 @@ install: all
 	install -m 644 include/bowimg.h $(DESTDIR)$(INCLUDEDIR)/bowimg.h
 	install -m 644 man/bowimg.1 $(DESTDIR)$(MANDIR)/man1/bowimg.1
 	install -m 644 man/bowimg-format.5 $(DESTDIR)$(MANDIR)/man5/bowimg-format.5
+	install -m 644 man/bowimg-patch.5 $(DESTDIR)$(MANDIR)/man5/bowimg-patch.5
 
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))

@@ -31,6 +31,7 @@ typedef int bow_cmd_func(int argc, char **argv);
 bow_cmd_func bow_cmd_prepare, bow_cmd_status, bow_cmd_mount, bow_cmd_umount, bow_cmd_attach;
 bow_cmd_func bow_cmd_detach, bow_cmd_run, bow_cmd_rollback, bow_cmd_commit, bow_cmd_verify;
 bow_cmd_func bow_cmd_log, bow_cmd_map, bow_cmd_rescue, bow_cmd_serve, bow_cmd_diff;
+bow_cmd_func bow_cmd_export, bow_cmd_apply;
 
 /* ---- options (cli.c) ------------------------------------------------------------------------ */
 

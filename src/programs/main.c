@@ -35,6 +35,9 @@ static const struct command commands[] = {
 	 help_diff},
 	{"log", bow_cmd_log, "list the log's entries, newest first", help_log},
 	{"map", bow_cmd_map, "print the free map as a ddrescue map", help_map},
+	{"export", bow_cmd_export, "write what was changed to a file, as undo or redo",
+	 help_export},
+	{"apply", bow_cmd_apply, "apply such a file to an image, whole or not at all", help_apply},
 	{"rescue", bow_cmd_rescue, "find a checkpoint whose sector 0 was lost", help_rescue},
 };
 

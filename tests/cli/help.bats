@@ -5,6 +5,7 @@
 load ../lib/common
 
 VERBS="prepare status mount umount attach detach serve run rollback commit verify diff log map"
+VERBS="$VERBS export apply"
 
 @test "the version is that of the header" {
 	expect 0 --version

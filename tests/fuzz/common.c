@@ -9,7 +9,7 @@
 
 const struct fuzz_target *const fuzz_targets[] = {
 	&fuzz_super, &fuzz_log,	  &fuzz_map,   &fuzz_mapfile, &fuzz_finish,
-	&fuzz_image, &fuzz_dmbow, &fuzz_table, NULL,
+	&fuzz_image, &fuzz_dmbow, &fuzz_table, &fuzz_patch,   NULL,
 };
 
 static bool expected, succeeded;

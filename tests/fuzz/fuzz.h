@@ -31,7 +31,7 @@ struct fuzz_target {
 };
 
 extern const struct fuzz_target fuzz_super, fuzz_log, fuzz_map, fuzz_mapfile, fuzz_finish,
-	fuzz_image, fuzz_dmbow, fuzz_table;
+	fuzz_image, fuzz_dmbow, fuzz_table, fuzz_patch;
 /* All of them; NULL ends the list. */
 extern const struct fuzz_target *const fuzz_targets[];
 
