@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "maps/fs.h"
 
 /*
  * More than this for group descriptors is no honest file system: the smallest groups that mke2fs
@@ -225,4 +226,19 @@ int bow_ext_check_groups(const struct bow_ext_io *io, ext2_filsys fs, struct bow
 	}
 	rc = ext2fs_check_desc(fs);
 	return rc ? bow_ext_io_fail(io, rc, "check the group descriptors", err) : 0;
+}
+
+int bow_clean_ext(struct bow_dev *vol, enum bow_fs_reader reader, struct bowimg_error *err)
+{
+	uint8_t state[2];
+	int rc = bow_ext_check_super(vol, 0, vol->size, err);
+
+	(void)reader; /* only the kernel asks this way, and it replays the journal */
+	if (!rc)
+		rc = bow_dev_read(vol, state, sizeof(state),
+				  SUPERBLOCK_OFFSET + offsetof(struct ext2_super_block, s_state),
+				  err);
+	if (!rc && bow_get16(state) & EXT2_ERROR_FS)
+		rc = bow_fs_unclean(vol, "the file system has errors", "e2fsck -f", err);
+	return rc;
 }
