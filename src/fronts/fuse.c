@@ -8,6 +8,7 @@
  */
 #include "fronts/fuse_private.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +122,7 @@ static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
 	struct bow_fuse_file *file = &fuse->files[0];
 
 	snprintf(file->name, sizeof(file->name), BOW_FUSE_FILE);
-	file->bytes = bowimg_size(fuse->img);
+	file->bytes = bow_fuse_disk_size(&fuse->disk);
 	fuse->file_count = 1 + parts->count;
 	for (uint32_t i = 0; i < parts->count; i++) {
 		const struct bowimg_partition *p = &parts->list[i];
@@ -133,15 +134,17 @@ static void add_files(struct bow_fuse *fuse, const struct bow_parts *parts)
 	}
 }
 
-int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
-		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err)
+static int make(bowimg *img, bowimg_volume *volume, const struct bow_parts *parts,
+		const char *image, const char *dir, struct bow_watchdog *dog, struct bow_fuse **out,
+		struct bowimg_error *err)
 {
 	struct bow_fuse *fuse = calloc(1, sizeof(*fuse));
 
 	if (!fuse)
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
-	fuse->img = img;
+	fuse->disk.img = img;
+	fuse->disk.volume = volume;
 	add_files(fuse, parts);
 	fuse->no_holes = is_device(image);
 	fuse->dog = dog;
@@ -159,6 +162,25 @@ int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, 
 	else
 		*out = fuse;
 	return ret;
+}
+
+int bow_fuse_new(bowimg *img, const struct bow_parts *parts, const char *image, const char *dir,
+		 struct bow_watchdog *dog, struct bow_fuse **out, struct bowimg_error *err)
+{
+	return make(img, NULL, parts, image, dir, dog, out, err);
+}
+
+int bow_fuse_new_volume(bowimg_volume *volume, const char *name, const char *dir,
+			struct bow_fuse **out, struct bowimg_error *err)
+{
+	static const struct bow_parts none;
+
+	return make(NULL, volume, &none, name, dir, NULL, out, err);
+}
+
+void bow_fuse_punched_is_free(struct bow_fuse *fuse)
+{
+	atomic_store(&fuse->disk.punched_is_free, true);
 }
 
 unsigned bow_fuse_connection(const struct bow_fuse *fuse)
@@ -209,6 +231,16 @@ int bow_fuse_closed_fd(const struct bow_fuse *fuse)
 bool bow_fuse_is_open(const struct bow_fuse *fuse)
 {
 	return !atomic_load(&fuse->was_open) || atomic_load(&fuse->open_count) > 0;
+}
+
+void bow_fuse_wait_closed(struct bow_fuse *fuse, int timeout_ms)
+{
+	struct pollfd fd = {.fd = fuse->closed_fd, .events = POLLIN};
+	uint64_t count;
+
+	while (atomic_load(&fuse->open_count) > 0 && poll(&fd, 1, timeout_ms) > 0)
+		if (read(fuse->closed_fd, &count, sizeof(count)) < 0)
+			return;
 }
 
 static bool is_mounted(const struct bow_fuse *fuse)

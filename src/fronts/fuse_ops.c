@@ -56,7 +56,8 @@ static void say_failed(struct bow_fuse *fuse, int code, const struct bowimg_erro
 
 static void reply_done(fuse_req_t req, int code, const struct bowimg_error *err)
 {
-	if (code)
+	/* A write where there may be none is for the writer to explain. */
+	if (code && code != -EROFS)
 		say_failed(fuse_of(req), code, err);
 	fuse_reply_err(req, errno_of(code));
 }
@@ -89,6 +90,11 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, EPERM);
 		return;
 	}
+	/*
+	 * A process that serves a volume may hold its file itself. If it is killed it closes the
+	 * file first and the connection later: an answer to a flush would never come.
+	 */
+	fi->noflush = fuse->disk.volume != NULL;
 	fi->fh = (fi->flags & O_ACCMODE) == O_RDONLY ? FH_READ : FH_WRITE;
 	atomic_fetch_add(&fuse->open_count, 1);
 	atomic_store(&fuse->was_open, true);
@@ -114,8 +120,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
-	int ret = bowimg_read(fuse->img, bow_fuse_thread_buffer(), size, file->off + (uint64_t)off,
-			      &err);
+	int ret = bow_fuse_disk_read(&fuse->disk, bow_fuse_thread_buffer(), size,
+				     file->off + (uint64_t)off, &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -141,20 +147,21 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
 	if (size)
-		ret = bowimg_write(fuse->img, buf, size, file->off + (uint64_t)off, flags, &err);
+		ret = bow_fuse_disk_write(&fuse->disk, buf, size, file->off + (uint64_t)off, flags,
+					  &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
 		fuse_reply_write(req, size);
 }
 
-static int zero_in_pieces(struct bow_fuse *fuse, uint64_t off, uint64_t bytes,
+static int zero_in_pieces(struct bow_fuse *fuse, uint64_t off, uint64_t bytes, bool punch,
 			  struct bowimg_error *err)
 {
 	while (bytes) {
 		/* Pieces end at multiples of their size, so that they do not cut blocks. */
 		uint64_t piece = bow_min(bytes, ZERO_PIECE_BYTES - off % ZERO_PIECE_BYTES);
-		int ret = bowimg_zero(fuse->img, off, piece, 0, err);
+		int ret = bow_fuse_disk_zero(&fuse->disk, off, piece, punch, err);
 		if (ret)
 			return ret;
 		off += piece;
@@ -198,7 +205,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 		fuse_reply_err(req, EFBIG);
 		return;
 	}
-	reply_done(req, zero_in_pieces(fuse, file->off + start, inside, &err), &err);
+	bool punch = what == FALLOC_FL_PUNCH_HOLE;
+	reply_done(req, zero_in_pieces(fuse, file->off + start, inside, punch, &err), &err);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -208,7 +216,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	(void)ino;
 	(void)datasync; /* there is no metadata */
 	(void)fi;
-	reply_done(req, bowimg_flush(fuse_of(req)->img, &err), &err);
+	reply_done(req, bow_fuse_disk_flush(&fuse_of(req)->disk, &err), &err);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -239,7 +247,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	uint64_t one = 1;
 
 	(void)ino;
-	int ret = fi->fh == FH_WRITE ? bowimg_flush(fuse->img, &err) : 0;
+	int ret = fi->fh == FH_WRITE ? bow_fuse_disk_flush(&fuse->disk, &err) : 0;
 	if (ret)
 		keep_error(fuse, ret, &err);
 	fuse_reply_err(req, 0);

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "fronts/fuse.h"
+#include "fronts/fuse_disk.h"
 
 /* The largest read or write, and so what each thread has a buffer for. */
 #define BOW_FUSE_MAX_IO (1u << 20)
@@ -28,7 +29,7 @@ struct bow_fuse_file {
 #define BOW_FUSE_FILES_MAX (1 + BOWIMG_PARTITIONS_MAX)
 
 struct bow_fuse {
-	bowimg *img;
+	struct bow_fuse_disk disk;
 	struct bow_fuse_file files[BOW_FUSE_FILES_MAX]; /* the whole disk comes first */
 	unsigned file_count;
 	bool no_holes;		 /* a device: see op_fallocate() */
