@@ -9,9 +9,6 @@
 #include "maps/freemap.h"
 #include "maps/fs.h"
 
-/* A swap header is a page, and pages have up to 64 KiB. */
-#define SWAP_HEADER_BYTES (64u << 10)
-
 struct volume {
 	struct bow_dev *dev;
 	uint64_t off, bytes;
@@ -76,19 +73,6 @@ static int probe(struct volume *v, struct bowimg_error *err)
 	return rc;
 }
 
-/* Nobody reads swap space again but to resume from it, and that libblkid calls otherwise. */
-static int read_swap(const struct volume *v, struct bow_bitmap *out, struct bow_freemap_info *info,
-		     struct bowimg_error *err)
-{
-	*info = (struct bow_freemap_info){.source = "swap", .what = "swap space"};
-	if (v->bytes <= SWAP_HEADER_BYTES)
-		return 0;
-	info->fs_free_bytes = v->bytes - SWAP_HEADER_BYTES;
-	return bow_freemap_mark(out, v->dev->size, v->off + SWAP_HEADER_BYTES, info->fs_free_bytes)
-		       ? bow_err_errno(err, -ENOMEM, "%s: keep the free map", v->dev->name)
-		       : 0;
-}
-
 static bool can_trim(const struct volume *v)
 {
 	return geteuid() == 0 && v->events && v->events->helpers && v->events->helpers->trim;
@@ -126,7 +110,7 @@ static int read_auto(struct volume *v, struct bow_bitmap *out, struct bow_freema
 	int rc;
 
 	if (!strcmp(v->found.type, "swap")) {
-		rc = read_swap(v, out, info, err);
+		rc = bow_freemap_swap(v->dev, v->off, v->bytes, out, info, err);
 	} else if (!v->kind) {
 		return refuse_content(v, err);
 	} else if (v->kind->read) {
