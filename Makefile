@@ -86,7 +86,8 @@ endif
 HELP_TXT	:= $(sort $(wildcard src/programs/help/*.txt))
 
 objects		= $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-ALL_SRC		:= $(LIB_SRC) $(FRONT_SRC) $(PLUGIN_SRC) $(PROG_SRC) $(TESTLIB_SRC) \
+TOOL_SRC	:= $(sort $(wildcard tests/tools/*.c))
+ALL_SRC		:= $(LIB_SRC) $(TOOL_SRC) $(FRONT_SRC) $(PLUGIN_SRC) $(PROG_SRC) $(TESTLIB_SRC) \
 		   $(wildcard $(SUITES:%=tests/%/*.c)) tests/fuzz/libfuzzer/driver.c
 TEST_PROGRAMS	:= $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SRC))
 suite_programs	= $(filter $(BUILD)/tests/$(1)/%,$(TEST_PROGRAMS))
@@ -192,7 +193,13 @@ $(BUILD)/fuzzer: $(call objects,tests/fuzz/libfuzzer/driver.c $(call suite_helpe
 		$(BUILD)/testlib.a $(INTERNAL)
 	$(call quiet,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PROG_LIBS)
 
-tests: $(TEST_PROGRAMS)
+# What the end-to-end tests use besides the program under test.
+TOOLS		:= $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SRC))
+$(BUILD)/tests/tools/%: $(BUILD)/obj/tests/tools/%.o $(BUILD)/testlib.a $(INTERNAL)
+	@mkdir -p $(@D)
+	$(call quiet,LD)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -pie -o $@ $(filter %.o %.a,$^) $(PROG_LIBS)
+
+tests: $(TEST_PROGRAMS) $(TOOLS)
 
 # ---- checks: every one ends with "N passed, N failed" ------------------------------------------
 
@@ -218,7 +225,7 @@ check-fuzz: all tests
 check-bats: all
 	$(RUN_TESTS) $(call only,$(wildcard tests/cli/*.bats))
 
-check-e2e check-root: all
+check-e2e check-root: all $(TOOLS)
 	$(RUN_TESTS) $(call only,$(wildcard tests/e2e/*.bats))
 
 check-package:

@@ -86,6 +86,44 @@ enum bowimg_durability { BOWIMG_DURABILITY_POWER = 0, BOWIMG_DURABILITY_PROCESS 
 #define BOWIMG_FORCE_PARTIAL 2u /* rollback: bring back what is whole */
 #define BOWIMG_FORCE_FORWARD 4u /* rollback: commit instead; commit: trust block 0 alone */
 
+/*
+ * A file system on an image, lent to somebody while bowimg_prepare() reads its free map. The calls
+ * for I/O are like those under "serving"; any number of threads at once.
+ */
+typedef struct bowimg_volume bowimg_volume;
+
+uint64_t bowimg_volume_size(const bowimg_volume *vol);
+int bowimg_volume_read(bowimg_volume *vol, void *buf, size_t bytes, uint64_t off,
+		       struct bowimg_error *err);
+/* These two take back what was discarded there. -EROFS: it is lent for reading only. */
+int bowimg_volume_write(bowimg_volume *vol, const void *buf, size_t bytes, uint64_t off,
+			unsigned flags, struct bowimg_error *err);
+int bowimg_volume_zero(bowimg_volume *vol, uint64_t off, uint64_t bytes, unsigned flags,
+		       struct bowimg_error *err);
+/* Free, by the file system's own word. Changes nothing on the image. */
+int bowimg_volume_discard(bowimg_volume *vol, uint64_t off, uint64_t bytes,
+			  struct bowimg_error *err);
+int bowimg_volume_flush(bowimg_volume *vol, struct bowimg_error *err);
+
+/* What the library needs others for when it reads a free map. A NULL member: nobody does that. */
+struct bowimg_helpers {
+	/*
+	 * For a program that reads files: *fd is a descriptor of one that holds the volume's bytes,
+	 * and a write to it fails. It stays the helper's; hide() ends it, with *shown. The
+	 * volume may be read by other threads until then.
+	 */
+	int (*show)(void *ctx, bowimg_volume *vol, int *fd, void **shown, struct bowimg_error *err);
+	void (*hide)(void *ctx, void *shown);
+	/*
+	 * Mount the volume, which holds a file system of this type (as libblkid calls it), for
+	 * reading, let it discard what is free, unmount it. Requests for zeros and those that come
+	 * while it is being mounted go to bowimg_volume_zero(). When this returns, none comes any
+	 * more. -EOPNOTSUPP: it cannot be done here.
+	 */
+	int (*trim)(void *ctx, bowimg_volume *vol, const char *fs_type, struct bowimg_error *err);
+	void *ctx;
+};
+
 /* Called back during long work and for warnings, from the calling thread. NULL members are skipped.
  */
 struct bowimg_events {
@@ -94,6 +132,7 @@ struct bowimg_events {
 	/* One sentence without newline that the user should see; nothing failed. */
 	void (*notice)(void *ctx, const char *text);
 	void *ctx;
+	const struct bowimg_helpers *helpers; /* for bowimg_prepare() and bowimg_map() */
 };
 
 /* ---- state ------------------------------------------------------------------------------- */
@@ -172,7 +211,9 @@ int bowimg_partitions(const char *path,
 /* ---- prepare ----------------------------------------------------------------------------- */
 
 struct bowimg_prepare_options {
-	const char *free_from; /* "auto" (NULL), "ext", "map:FILE", "none"; borrowed */
+	/* "auto" (NULL), "ext", "partclone", "trim", "map:FILE", "none"; borrowed. "trim" needs
+	 * events.helpers, "partclone" does for parts of an image. */
+	const char *free_from;
 	enum bowimg_choice exact;
 	enum bowimg_store store;
 	enum bowimg_on_full on_full;
@@ -189,6 +230,7 @@ struct bowimg_prepare_options {
 struct bowimg_prepare_report {
 	char free_source[16]; /* of a partitioned disk: all of them, as in "ext+swap" */
 	char what[128];	      /* what was found on the image: "ext4, 1024-byte blocks" */
+	char why_source[128]; /* the reason for `free_source`, one clause, or "" */
 	char why_exact[128];  /* the reason for `exact`, one clause */
 	bool exact;
 	bool store_tail;

@@ -98,6 +98,12 @@ int bow_dev_open_file(const char *path, enum bow_open_mode mode, struct bow_dev 
 /* True if somebody holds bowimg's lock on this (looked-at) image. */
 bool bow_dev_file_in_use(struct bow_dev *dev);
 
+/*
+ * A new descriptor of the image, for reading, that the caller closes; on whatever the image's path
+ * leads to now, it is this image. -EOPNOTSUPP: dev is no file or block device.
+ */
+int bow_dev_file_reopen(struct bow_dev *dev);
+
 /* ---- guard.c: who else uses this file ------------------------------------------------------ */
 
 /*

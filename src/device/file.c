@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <string.h>
@@ -251,4 +252,16 @@ struct bow_dev *bow_file_new(int fd, const char *name, const struct bow_file_fac
 		.readonly = facts->readonly,
 	};
 	return &f->dev;
+}
+
+int bow_dev_file_reopen(struct bow_dev *dev)
+{
+	char link[32];
+	int fd;
+
+	if (dev->ops != &file_ops && dev->ops != &block_ops)
+		return -EOPNOTSUPP;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", self(dev)->fd);
+	fd = open(link, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }

@@ -8,6 +8,7 @@
  */
 #include "fronts/fuse_private.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,12 +143,13 @@ int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *p
 	if (!fuse)
 		return bow_err_errno(err, -ENOMEM, "serving %s", image);
 	fuse_set_log_func(to_notice);
-	fuse->source = *source;
-	fuse->disk_bytes = source->img ? bowimg_size(source->img) : bowimg_look_size(source->look);
-	if (source->img)
+	fuse->disk.source = *source;
+	fuse->disk_bytes = bow_fuse_disk_size(&fuse->disk);
+	if (!source->look)
 		add_side(fuse, parts, BOWIMG_NOW, BOW_FUSE_FILE);
-	add_side(fuse, parts, BOWIMG_BEFORE, BOW_FUSE_BEFORE);
-	fuse->no_holes = is_device(image);
+	if (!source->volume)
+		add_side(fuse, parts, BOWIMG_BEFORE, BOW_FUSE_BEFORE);
+	fuse->no_holes = source->img && is_device(image);
 	fuse->dog = dog;
 	clock_gettime(CLOCK_REALTIME, &fuse->started);
 	snprintf(fuse->dir, sizeof(fuse->dir), "%s", dir);
@@ -163,6 +165,20 @@ int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *p
 	else
 		*out = fuse;
 	return ret;
+}
+
+int bow_fuse_new_volume(bowimg_volume *volume, const char *name, const char *dir,
+			struct bow_fuse **out, struct bowimg_error *err)
+{
+	const struct bow_fuse_source source = {.volume = volume};
+	static const struct bow_parts none;
+
+	return bow_fuse_new(&source, &none, name, dir, NULL, out, err);
+}
+
+void bow_fuse_punched_is_free(struct bow_fuse *fuse)
+{
+	atomic_store(&fuse->disk.punched_is_free, true);
 }
 
 unsigned bow_fuse_connection(const struct bow_fuse *fuse)
@@ -213,6 +229,16 @@ int bow_fuse_closed_fd(const struct bow_fuse *fuse)
 bool bow_fuse_is_open(const struct bow_fuse *fuse)
 {
 	return !atomic_load(&fuse->was_open) || atomic_load(&fuse->open_count) > 0;
+}
+
+void bow_fuse_wait_closed(struct bow_fuse *fuse, int timeout_ms)
+{
+	struct pollfd fd = {.fd = fuse->closed_fd, .events = POLLIN};
+	uint64_t count;
+
+	while (atomic_load(&fuse->open_count) > 0 && poll(&fd, 1, timeout_ms) > 0)
+		if (read(fuse->closed_fd, &count, sizeof(count)) < 0)
+			return;
 }
 
 static bool is_mounted(const struct bow_fuse *fuse)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include "base/err.h"
+#include "fronts/fuse_disk.h"
 #include "fronts/parts.h"
 #include "fronts/watchdog.h"
 
@@ -18,12 +19,6 @@
 
 struct bow_fuse;
 
-/* What is served: one of the two. */
-struct bow_fuse_source {
-	bowimg *img;
-	bowimg_look *look; /* only as it was */
-};
-
 /*
  * Make the session and mount it on dir, with files for these partitions. `image` is what the mount
  * is called.
@@ -31,6 +26,14 @@ struct bow_fuse_source {
 int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *parts,
 		 const char *image, const char *dir, struct bow_watchdog *dog,
 		 struct bow_fuse **out, struct bowimg_error *err);
+
+/* With the one file, a volume that is lent to somebody before there is a checkpoint; no watchdog.
+ */
+int bow_fuse_new_volume(bowimg_volume *volume, const char *name, const char *dir,
+			struct bow_fuse **out, struct bowimg_error *err);
+
+/* From now on, a hole that is punched in a volume says that its place is free. */
+void bow_fuse_punched_is_free(struct bow_fuse *fuse);
 
 /* The number of its connection in /sys/fs/fuse/connections. */
 unsigned bow_fuse_connection(const struct bow_fuse *fuse);
@@ -45,6 +48,9 @@ int bow_fuse_ended_fd(const struct bow_fuse *fuse);
  */
 int bow_fuse_closed_fd(const struct bow_fuse *fuse);
 bool bow_fuse_is_open(const struct bow_fuse *fuse);
+
+/* Wait until nobody has the file open, at most so long; else an end may cut off its last words. */
+void bow_fuse_wait_closed(struct bow_fuse *fuse, int timeout_ms);
 
 /*
  * Unmount (lazily, if it is still mounted), end the threads, release. -EIO if the connection was

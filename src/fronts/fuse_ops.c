@@ -57,7 +57,8 @@ static void say_failed(struct bow_fuse *fuse, int code, const struct bowimg_erro
 
 static void reply_done(fuse_req_t req, int code, const struct bowimg_error *err)
 {
-	if (code)
+	/* A write where there may be none is for the writer to explain. */
+	if (code && code != -EROFS)
 		say_failed(fuse_of(req), code, err);
 	fuse_reply_err(req, errno_of(code));
 }
@@ -103,25 +104,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, EPERM);
 		return;
 	}
+	/*
+	 * A process that serves a volume may hold its file itself. If it is killed it closes the
+	 * file first and the connection later: an answer to a flush would never come.
+	 */
+	fi->noflush = fuse->disk.source.volume != NULL;
 	fi->fh = (fi->flags & O_ACCMODE) == O_RDONLY ? FH_READ : FH_WRITE;
 	atomic_fetch_add(&fuse->open_count, 1);
 	atomic_store(&fuse->was_open, true);
 	/* The opener was interrupted: nobody will send a RELEASE. */
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		atomic_fetch_sub(&fuse->open_count, 1);
-}
-
-static int read_file(const struct bow_fuse *fuse, const struct bow_fuse_file *file, void *buf,
-		     size_t bytes, uint64_t off, struct bowimg_error *err)
-{
-	const struct bow_fuse_source *source = &fuse->source;
-
-	off += file->off;
-	if (file->side == BOWIMG_NOW)
-		return bowimg_read(source->img, buf, bytes, off, err);
-	if (source->look)
-		return bowimg_look_read(source->look, BOWIMG_BEFORE, buf, bytes, off, err);
-	return bowimg_read_before(source->img, buf, bytes, off, err);
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -141,7 +134,8 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
-	int ret = read_file(fuse, file, bow_fuse_thread_buffer(), size, (uint64_t)off, &err);
+	int ret = bow_fuse_disk_read(&fuse->disk, file->side, bow_fuse_thread_buffer(), size,
+				     file->off + (uint64_t)off, &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
@@ -167,21 +161,21 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	}
 	size = bow_min(size, file->bytes - (uint64_t)off);
 	if (size)
-		ret = bowimg_write(fuse->source.img, buf, size, file->off + (uint64_t)off, flags,
-				   &err);
+		ret = bow_fuse_disk_write(&fuse->disk, buf, size, file->off + (uint64_t)off, flags,
+					  &err);
 	if (ret)
 		reply_done(req, ret, &err);
 	else
 		fuse_reply_write(req, size);
 }
 
-static int zero_in_pieces(struct bow_fuse *fuse, uint64_t off, uint64_t bytes,
+static int zero_in_pieces(struct bow_fuse *fuse, uint64_t off, uint64_t bytes, bool punch,
 			  struct bowimg_error *err)
 {
 	while (bytes) {
 		/* Pieces end at multiples of their size, so that they do not cut blocks. */
 		uint64_t piece = bow_min(bytes, ZERO_PIECE_BYTES - off % ZERO_PIECE_BYTES);
-		int ret = bowimg_zero(fuse->source.img, off, piece, 0, err);
+		int ret = bow_fuse_disk_zero(&fuse->disk, off, piece, punch, err);
 		if (ret)
 			return ret;
 		off += piece;
@@ -225,7 +219,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 		fuse_reply_err(req, EFBIG);
 		return;
 	}
-	reply_done(req, zero_in_pieces(fuse, file->off + start, inside, &err), &err);
+	bool punch = what == FALLOC_FL_PUNCH_HOLE;
+	reply_done(req, zero_in_pieces(fuse, file->off + start, inside, punch, &err), &err);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -235,7 +230,7 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	(void)datasync; /* there is no metadata */
 	(void)fi;
 	if (writable_file(fuse_of(req), ino))
-		reply_done(req, bowimg_flush(fuse_of(req)->source.img, &err), &err);
+		reply_done(req, bow_fuse_disk_flush(&fuse_of(req)->disk, &err), &err);
 	else
 		fuse_reply_err(req, 0); /* of what it was before nothing is ever written */
 }
@@ -268,7 +263,7 @@ static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	uint64_t one = 1;
 
 	(void)ino;
-	int ret = fi->fh == FH_WRITE ? bowimg_flush(fuse->source.img, &err) : 0;
+	int ret = fi->fh == FH_WRITE ? bow_fuse_disk_flush(&fuse->disk, &err) : 0;
 	if (ret)
 		keep_error(fuse, ret, &err);
 	fuse_reply_err(req, 0);

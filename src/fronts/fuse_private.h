@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "fronts/fuse.h"
+#include "fronts/fuse_disk.h"
 
 /* The largest read or write, and so what each thread has a buffer for. */
 #define BOW_FUSE_MAX_IO (1u << 20)
@@ -30,7 +31,7 @@ struct bow_fuse_file {
 #define BOW_FUSE_FILES_MAX (2 * (1 + BOWIMG_PARTITIONS_MAX))
 
 struct bow_fuse {
-	struct bow_fuse_source source;
+	struct bow_fuse_disk disk;
 	uint64_t disk_bytes;
 	struct bow_fuse_file files[BOW_FUSE_FILES_MAX];
 	unsigned file_count;

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "maps/fs.h"
 
 int bow_ext_check_super(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bowimg_error *err)
 {
@@ -100,4 +101,19 @@ int bow_ext_check_clean(const struct bow_ext_io *io, ext2_filsys fs, struct bowi
 		return unclean(io, "the file system has deleted files still to be released", "-p",
 			       err);
 	return ext2fs_has_feature_mmp(super) ? check_mmp(io, fs, err) : 0;
+}
+
+int bow_clean_ext(struct bow_dev *vol, enum bow_fs_reader reader, struct bowimg_error *err)
+{
+	uint8_t state[2];
+	int rc = bow_ext_check_super(vol, 0, vol->size, err);
+
+	(void)reader; /* only the kernel asks this way, and it replays the journal */
+	if (!rc)
+		rc = bow_dev_read(vol, state, sizeof(state),
+				  BOW_EXT_SUPER_OFF + offsetof(struct ext2_super_block, s_state),
+				  err);
+	if (!rc && bow_get16(state) & EXT2_ERROR_FS)
+		rc = bow_fs_unclean(vol, "the file system has errors", "e2fsck -f", err);
+	return rc;
 }

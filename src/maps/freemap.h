@@ -6,18 +6,20 @@
 #ifndef BOW_MAPS_FREEMAP_H
 #define BOW_MAPS_FREEMAP_H
 
+#include <stdio.h>
 #include "device/device.h"
 #include "maps/bitmap.h"
 
 struct bow_freemap_info {
-	char source[16];	/* "ext", "map", "none" */
+	char source[16];	/* "ext", "fat", "partclone", "trim", "swap", "map", "none" */
 	char what[128];		/* what was found: "ext4, 1024-byte blocks" */
+	char why[128];		/* why this source, one clause; may be "" */
 	uint64_t fs_free_bytes; /* free by the source's own count */
 };
 
 /*
  * Fill *out (size: whole and partial blocks of the image) by `spec`: "auto" or NULL, "ext",
- * "map:FILE", "none". Block 0 and a partial last block are never marked.
+ * "partclone", "trim", "map:FILE", "none". Block 0 and a partial last block are never marked.
  * -EUCLEAN: the file system is not clean; -EOPNOTSUPP: unknown content or spec (the message lists
  * the sources); -EBADMSG: a bitmap's own checksum is wrong.
  */
@@ -74,9 +76,40 @@ int bow_freemap_volume(struct bow_dev *dev, uint64_t off, uint64_t bytes, const 
 int bow_freemap_ext(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
 		    struct bow_freemap_info *info, struct bowimg_error *err);
 
+/* fat.c: FAT12/16/32 at [off, off + bytes) of dev. */
+int bow_freemap_fat(struct bow_dev *dev, uint64_t off, uint64_t bytes, struct bow_bitmap *out,
+		    struct bow_freemap_info *info, struct bowimg_error *err);
+
 /* mapfile.c: a GNU ddrescue map; '?' (non-tried) means free and '+' (finished) used. */
 int bow_freemap_mapfile(const char *file, uint64_t image_size, struct bow_bitmap *out,
 			struct bow_freemap_info *info, struct bowimg_error *err);
+
+/*
+ * The same for a part of the image, of which the map in the open file `in` speaks; what it says in
+ * *free_bytes.
+ */
+int bow_freemap_map_part(FILE *in, const char *name, uint64_t off, uint64_t bytes,
+			 uint64_t image_size, struct bow_bitmap *out, uint64_t *free_bytes,
+			 struct bowimg_error *err);
+
+struct bow_fs_kind;
+/*
+ * partclone.c: [off, off + bytes) of dev, by the partclone program for this kind of file system.
+ * -EOPNOTSUPP: it is not installed, or cannot be shown this part.
+ */
+int bow_freemap_partclone(struct bow_dev *dev, uint64_t off, uint64_t bytes,
+			  const struct bow_fs_kind *kind, struct bow_bitmap *out,
+			  struct bow_freemap_info *info, const struct bowimg_events *events,
+			  struct bowimg_error *err);
+
+/*
+ * trim.c: the same by the kernel, which mounts it and discards what is free. A journal is replayed
+ * that way, onto the image, unless dev is read-only. -EOPNOTSUPP: nobody can do that here.
+ */
+int bow_freemap_trim(struct bow_dev *dev, uint64_t off, uint64_t bytes,
+		     const struct bow_fs_kind *kind, struct bow_bitmap *out,
+		     struct bow_freemap_info *info, const struct bowimg_events *events,
+		     struct bowimg_error *err);
 
 /* probe.c: what is on this device? By libblkid, plus container formats that are no raw image. */
 struct bow_probe {

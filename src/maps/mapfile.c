@@ -30,6 +30,7 @@ struct parser {
 	uint64_t line; /* for messages, from 1 */
 	bool status_seen;
 	uint64_t image_size;
+	uint64_t off, bytes; /* the part of the image that the map speaks of */
 	struct bow_bitmap *free, *used;
 	uint64_t run_off, run_end; /* free bytes that the next line may continue */
 	uint64_t free_bytes;
@@ -153,10 +154,11 @@ static int entry_line(struct parser *p, char *at, struct bowimg_error *err)
 
 	if (!number(&at, &off) || !number(&at, &bytes) || !status(&at, "?*/-+", &c) || !at_end(at))
 		return bad_line(p, "expected \"position size status\"", err);
-	if (off > p->image_size || bytes > p->image_size - off)
+	if (off > p->bytes || bytes > p->bytes - off)
 		return bad_line(p, "it reaches beyond the end of the image", err);
 	if (!bytes)
 		return 0;
+	off += p->off;
 	rc = c == '?' ? mark_free(p, off, off + bytes) : mark_used(p, off, off + bytes);
 	return rc < 0 ? bow_err_errno(err, rc, "%s: keep the free map", p->file) : 0;
 }
@@ -192,40 +194,43 @@ static int join(struct parser *p, struct bow_bitmap *out)
 	return bow_bitmap_merge(out, p->free);
 }
 
-static int read_file(struct parser *p, struct bow_bitmap *out, struct bowimg_error *err)
+int bow_freemap_map_part(FILE *in, const char *name, uint64_t off, uint64_t bytes,
+			 uint64_t image_size, struct bow_bitmap *out, uint64_t *free_bytes,
+			 struct bowimg_error *err)
 {
+	struct parser p = {
+		.file = name, .in = in, .image_size = image_size, .off = off, .bytes = bytes};
 	int rc;
 
-	p->in = fopen(p->file, "re");
-	if (!p->in) {
-		rc = bow_err_errno(err, -errno, "%s: open the free map", p->file);
-		bow_err_hint(err, "--free-from=map:FILE needs a GNU ddrescue map in FILE");
-		return rc;
-	}
-	rc = parse(p, err);
-	fclose(p->in); /* only read from: nothing can be lost */
-	if (!rc && join(p, out) < 0)
-		rc = bow_err_errno(err, -ENOMEM, "%s: keep the free map", p->file);
+	p.free = bow_bitmap_new(bow_bitmap_bits(out));
+	p.used = bow_bitmap_new(bow_bitmap_bits(out));
+	rc = p.free && p.used ? parse(&p, err)
+			      : bow_err_errno(err, -ENOMEM, "%s: read the free map", name);
+	if (!rc && join(&p, out) < 0)
+		rc = bow_err_errno(err, -ENOMEM, "%s: keep the free map", name);
+	*free_bytes = p.free_bytes;
+	bow_bitmap_free(p.free);
+	bow_bitmap_free(p.used);
 	return rc;
 }
 
 int bow_freemap_mapfile(const char *file, uint64_t image_size, struct bow_bitmap *out,
 			struct bow_freemap_info *info, struct bowimg_error *err)
 {
-	struct parser p = {.file = file, .image_size = image_size};
+	FILE *in = fopen(file, "re");
+	uint64_t free_bytes;
 	int rc;
 
-	p.free = bow_bitmap_new(bow_bitmap_bits(out));
-	p.used = bow_bitmap_new(bow_bitmap_bits(out));
-	if (p.free && p.used)
-		rc = read_file(&p, out, err);
-	else
-		rc = bow_err_errno(err, -ENOMEM, "%s: read the free map", file);
+	if (!in) {
+		rc = bow_err_errno(err, -errno, "%s: open the free map", file);
+		bow_err_hint(err, "--free-from=map:FILE needs a GNU ddrescue map in FILE");
+		return rc;
+	}
+	rc = bow_freemap_map_part(in, file, 0, image_size, image_size, out, &free_bytes, err);
+	fclose(in); /* only read from: nothing can be lost */
 	if (!rc) {
-		*info = (struct bow_freemap_info){.source = "map", .fs_free_bytes = p.free_bytes};
+		*info = (struct bow_freemap_info){.source = "map", .fs_free_bytes = free_bytes};
 		snprintf(info->what, sizeof(info->what), "a map file");
 	}
-	bow_bitmap_free(p.free);
-	bow_bitmap_free(p.used);
 	return rc;
 }

@@ -125,6 +125,9 @@ int bow_table_read(struct bow_dev *dev, struct bow_table *out, struct bowimg_err
 	/* A file system's boot sector can look like an MBR with nothing sensible in it. */
 	if (found.type[0] && !found.pttype[0])
 		return 0;
+	/* That of an exFAT is an MBR without entries to libblkid. */
+	if (!strcmp(found.type, "exfat") && bow_is_zero(mbr + 446, 64))
+		return 0;
 	if (found.type[0]) {
 		bow_err(err, -EOPNOTSUPP,
 			"%s: find out what it holds: a file system (%s) and a partition table (%s) "

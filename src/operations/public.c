@@ -238,6 +238,7 @@ static int prepare_found(struct bow_dev *dev, const struct bowimg_prepare_option
 		return rc;
 	snprintf(r.free_source, sizeof(r.free_source), "%s", f->info.source);
 	snprintf(r.what, sizeof(r.what), "%s", f->info.what);
+	snprintf(r.why_source, sizeof(r.why_source), "%s", f->info.why);
 	snprintf(r.why_exact, sizeof(r.why_exact), "%s", f->why_exact);
 	r.fs_free_bytes = f->info.fs_free_bytes;
 	*report = r;
@@ -266,6 +267,8 @@ int bowimg_prepare(const char *path, const struct bowimg_prepare_options *opts,
 	if (rc)
 		return rc;
 	opts = opts ? opts : &prepare_defaults;
+	if (opts->dry_run)
+		dev->readonly = true; /* nobody who helps may change anything either */
 	rc = bow_prepare_check(dev, err);
 	if (!rc)
 		rc = find_free(dev, opts, &f, err);
@@ -303,6 +306,7 @@ static int map_of_image(const char *path, const struct bowimg_prepare_options *o
 
 	if (rc)
 		return rc;
+	dev->readonly = true; /* nobody who helps may change anything either */
 	rc = bow_prepare_check(dev, err);
 	if (!rc)
 		rc = find_free(dev, opts, &f, err);

@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "fronts/lend.h"
+
 static void print_head(void)
 {
 	printf("# Mapfile. Made by bowimg %s: '?' is free, '+' is used\n"
@@ -42,6 +44,7 @@ int bow_cmd_map(int argc, char **argv)
 	int status = bow_cli_parse(&cli, argc, argv, options);
 	if (status || (status = bow_cli_want_operands(&cli, 1, 1, "IMAGE")))
 		return status;
+	opts.events.helpers = &bow_lend_helpers;
 	int ret = bowimg_map(cli.operands[0], &opts, on_run, &printed, &err);
 	return ret ? bow_cli_fail(&cli, ret, &err) : BOW_EXIT_DONE;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "programs/part_table.h"
+#include "fronts/lend.h"
 #include "programs/prepare_trim.h"
 
 static const struct bow_cli_choice stores[] = {
@@ -52,8 +53,9 @@ static void say_report(struct bow_cli *cli, const struct bowimg_prepare_report *
 		       const struct bow_part_table *table)
 {
 	bow_cli_say(cli, "  found      %s, %s", r->what, bow_cli_human(r->image_size).text);
-	bow_cli_say(cli, "  free map   from %s: %s free, %s of it in whole %u-byte blocks",
-		    r->free_source, bow_cli_human(r->fs_free_bytes).text,
+	bow_cli_say(cli, "  free map   from %s%s%s%s: %s free, %s of it in whole %u-byte blocks",
+		    r->free_source, r->why_source[0] ? " (" : "", r->why_source,
+		    r->why_source[0] ? ")" : "", bow_cli_human(r->fs_free_bytes).text,
 		    bow_cli_human(r->free_total_bytes).text, BOWIMG_BLOCK_SIZE);
 	bow_part_table_say(cli, table);
 	say_exactness(cli, r);
@@ -142,10 +144,9 @@ static bool names_trim(int argc, char **argv)
 
 static int check_command(struct bow_cli *cli)
 {
-	if (!cli->takes_command || cli->command_count > 0)
+	if (!cli->command || cli->command_count > 0)
 		return 0;
-	return bow_cli_usage(cli, "--free-from=trim needs a command that trims the disk: IMAGE -- "
-				  "COMMAND [ARG...]");
+	return bow_cli_usage(cli, "a command must follow --: IMAGE -- COMMAND [ARG...]");
 }
 
 int bow_cmd_prepare(int argc, char **argv)
@@ -177,5 +178,6 @@ int bow_cmd_prepare(int argc, char **argv)
 	opts.store = (enum bowimg_store)store;
 	opts.on_full = (enum bowimg_on_full)on_full;
 	opts.events = bow_cli_events(&cli);
+	opts.events.helpers = &bow_lend_helpers;
 	return prepare(&cli, &opts, &table);
 }

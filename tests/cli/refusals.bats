@@ -187,10 +187,10 @@ wait_until() {
 }
 
 @test "a file system it does not know, by name" {
-	requires mkfs.vfat
+	requires mkfs.minix
 	truncate -s 16M disk.img
-	mkfs.vfat disk.img
-	unchanged 9 "vfat" disk.img
+	mkfs.minix disk.img
+	unchanged 9 "minix" disk.img
 }
 
 @test "a free-from it does not know" {

@@ -51,7 +51,7 @@ free_runs() {
 	refused 5 'nothing was trimmed' prepare --free-from=trim disk.img -- true
 	learn 5 'discard 100 3000' 'write -z -u 1M 4096'
 	refused 1 'ended with status 127' prepare --free-from=trim disk.img -- no-such-command
-	refused 2 'needs a command' prepare --free-from=trim disk.img
+	refused 2 'command must follow' prepare --free-from=trim disk.img --
 	[ "$(key state)" = none ]
 	[ -z "$(ls "$TMPDIR")" ]
 }
