@@ -46,10 +46,7 @@ int bow_lend_hold(const char *dir, struct bowimg_error *err)
 struct parcel {
 	char byte;
 	struct iovec data;
-	union {
-		struct cmsghdr head; /* for its alignment */
-		char bytes[CMSG_SPACE(sizeof(int))];
-	} beside;
+	_Alignas(struct cmsghdr) char beside[CMSG_SPACE(sizeof(int))];
 	struct msghdr message;
 };
 
@@ -59,8 +56,8 @@ static void init_parcel(struct parcel *p)
 	p->data = (struct iovec){&p->byte, 1};
 	p->message.msg_iov = &p->data;
 	p->message.msg_iovlen = 1;
-	p->message.msg_control = p->beside.bytes;
-	p->message.msg_controllen = sizeof(p->beside.bytes);
+	p->message.msg_control = p->beside;
+	p->message.msg_controllen = sizeof(p->beside);
 }
 
 /* After a fork among threads: nothing but system calls. */

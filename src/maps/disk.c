@@ -95,8 +95,6 @@ static int read_volume(const struct disk *d, struct bowimg_partition *p, struct 
 
 	if (opaque)
 		return bow_err(err, -EOPNOTSUPP, "%s", opaque);
-	if (!strcmp(p->content, "swap") && !is_named(d->spec))
-		return bow_freemap_swap(d->dev, p->off, p->bytes, map, info, err);
 	if (is_named(d->spec) && !strcmp(d->spec, "ext") && strncmp(p->content, "ext", 3) != 0)
 		return bow_err(err, -EOPNOTSUPP, "it is no ext2, ext3 or ext4");
 	if (is_named(d->spec) && !strcmp(d->spec, "fat") && strcmp(p->content, "vfat") != 0)

@@ -8,7 +8,14 @@
 
 struct bow_freemap_info;
 
-/* ---- public.c: the two halves of prepare ----------------------------------------------------- */
+/* ---- public.c ---------------------------------------------------------------------------------
+ */
+
+/* Close what was opened; an error that is there already counts for more than one from closing. */
+int bow_public_done(struct bow_dev *dev, const char *path, int rc, struct bowimg_error *err);
+
+/* ---- public_prepare.c: the two halves of prepare ----------------------------------------------
+ */
 
 /* Can this be prepared at all? Asked before the file system is looked at. */
 int bow_prepare_check(struct bow_dev *dev, struct bowimg_error *err);
