@@ -52,6 +52,18 @@ void bow_engine_step_down(struct bowimg *img)
 	pthread_mutex_unlock(&img->lock);
 }
 
+/* The room for the last step's plan moves along: growth must not eat it up. */
+static int grow_to(struct bowimg *img, uint64_t end_blk, struct bowimg_error *err)
+{
+	uint64_t size = bow_dev_size(img->dev), end = end_blk * BOW_BLOCK;
+	int rc = 0;
+
+	if (end <= size)
+		return 0;
+	rc = bow_finish_reserve(img->dev, end - size, err);
+	return rc ? rc : bow_dev_resize(img->dev, end, err);
+}
+
 int bow_engine_grow(struct bowimg *img, uint64_t need, struct bowimg_error *err)
 {
 	uint64_t end = bow_max(img->alloc.tail_end, img->alloc.tail_next + need);
@@ -64,10 +76,10 @@ int bow_engine_grow(struct bowimg *img, uint64_t need, struct bowimg_error *err)
 	}
 	img->growing = true;
 	pthread_mutex_unlock(&img->lock);
-	rc = bow_dev_resize(img->dev, more * BOW_BLOCK, err);
+	rc = grow_to(img, more, err);
 	if (rc == -ENOSPC) {
 		more = end;
-		rc = bow_dev_resize(img->dev, more * BOW_BLOCK, err);
+		rc = grow_to(img, more, err);
 	}
 	/* The new size is durable before an entry can name a block beyond the old one. */
 	if (!rc)

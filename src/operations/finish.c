@@ -148,6 +148,18 @@ static uint64_t lists_for(uint64_t runs)
 	return runs / (BOW_FINISH_RUNS - 2) + 1;
 }
 
+#define RESERVE_BYTES (64u * 1024u)
+
+int bow_finish_reserve(struct bow_dev *dev, uint64_t more, struct bowimg_error *err)
+{
+	int rc = dev->can_grow ? bow_dev_reserve(dev, more + RESERVE_BYTES, err) : 0;
+
+	if (rc != -EOPNOTSUPP)
+		return rc;
+	bow_err_clear(err);
+	return 0;
+}
+
 uint64_t bow_finish_plan_blk(uint64_t runs, bool file)
 {
 	return lists_for(runs) + (file ? 2 : 1);

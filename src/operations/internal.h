@@ -126,8 +126,12 @@ int bow_finish_cut(struct bow_dev *dev, uint64_t image_size, struct bowimg_error
 /* How long a new log segment should be, with this much space left. */
 uint32_t bow_segment_want(uint64_t free_blk);
 
-/* Room kept past the end of a file for the list of bow_finish(), in bytes. */
-#define BOW_FINISH_RESERVE (64u * 1024u)
+/*
+ * Have host space for `more` bytes past the end of a file, and behind them room for the plan of the
+ * last step: a full host must not stop a rollback (rule 11). Not every file system can promise
+ * that, and a device need not.
+ */
+int bow_finish_reserve(struct bow_dev *dev, uint64_t more, struct bowimg_error *err);
 
 /* Note the image's mtime and the end of the log, clear ATTACHED; with barriers. */
 int bow_checkpoint_mark_clean(struct bow_dev *dev, struct bow_super *sb, uint64_t last_seq,

@@ -168,21 +168,6 @@ static int write_note(struct prepare *p, struct bowimg_error *err)
 	return rc ? rc : bow_dev_flush(p->dev, err);
 }
 
-/* A full host disk must not stop a rollback; not every file system can promise that. */
-static int reserve_finish(struct prepare *p, struct bowimg_error *err)
-{
-	int rc;
-
-	if (!p->dev->can_grow || p->tail)
-		return 0;
-	rc = bow_dev_reserve(p->dev, BOW_FINISH_RESERVE, err);
-	if (rc == -EOPNOTSUPP) {
-		bow_err_clear(err);
-		return 0;
-	}
-	return rc;
-}
-
 /* What was parked becomes the checkpoint: superblock, then note, each past a barrier. */
 static int publish(struct prepare *p, struct bowimg_error *err)
 {
@@ -218,7 +203,7 @@ static int write_all(struct prepare *p, struct bowimg_error *err)
 	if (!rc)
 		rc = park_all(p, err);
 	if (!rc && !p->plan->dry_run)
-		rc = reserve_finish(p, err);
+		rc = bow_finish_reserve(p->dev, 0, err);
 	if (rc && !p->plan->dry_run)
 		give_up(p);
 	return rc || p->plan->dry_run ? rc : publish(p, err);

@@ -60,6 +60,28 @@ overwritten_until_full() {
 	cmp -n $((12 << 20)) new host/disk.img
 }
 
+# How far the tail got ahead of what it holds must not decide about the last step.
+@test "a tail that fills the host to its last block is rolled back all the same" {
+	local before size
+	printf 'LUKS\xba\xbe\0\2' >random.img
+	head -c $(((6 << 20) - 8)) /dev/urandom >>random.img
+	head -c 6M /dev/urandom >new
+	for size in 9000 9004 9016 9032 9048 9096 9500; do
+		host "${size}k"
+		cp random.img host/disk.img
+		before=$(sum host/disk.img)
+		expect 0 prepare -q --free-from=none host/disk.img
+		expect 0 attach --fuse "$T/fuse" host/disk.img
+		overwritten_until_full
+		stuff_host
+		expect 0 detach host/disk.img
+		expect 0 rollback -q host/disk.img
+		same_as "$before" host/disk.img
+		[ "$(stat -c %s host/disk.img)" -eq $((6 << 20)) ]
+		umount host
+	done
+}
+
 @test "a sparse image on a full host, with either policy" {
 	local before policy
 	mkdir tree

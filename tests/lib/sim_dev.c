@@ -144,9 +144,11 @@ static int sim_resize(struct bow_dev *dev, uint64_t size)
 		return -ENOSPC;
 	if (size < disk->size && disk->hooks.shrink)
 		disk->hooks.shrink(disk->hooks.ctx, size);
+	/* Growth uses up what was reserved; cutting gives it back. */
+	disk->reserved -= size > disk->size ? bow_min(disk->reserved, size - disk->size)
+					    : disk->reserved;
 	set_size(disk, size, false);
 	disk->pending_ops++;
-	disk->reserved = 0;
 	touch_mtime(disk);
 	return 0;
 }
