@@ -25,6 +25,14 @@ changed() {
 	expect 0 umount mnt
 }
 
+# What is in the files of an image that nobody serves.
+files_of() {
+	mkdir -p files
+	within 30 mount -o ro,loop "$1" files
+	tree_sums files
+	within 30 umount files
+}
+
 @test "an undo patch gives a committed disk back, byte for byte, and a redo patch the changes" {
 	changed disk.img --exact
 	expect 0 export --undo -o undo.tar.zst disk.img
@@ -83,8 +91,9 @@ changed() {
 	expect 0 commit disk.img
 	expect 0 apply redo.tar second.img
 	clean_fs second.img
-	used_ranges disk.img >used
-	used_equal used disk.img second.img
+	# File by file: a block that was allocated and never written holds what each disk had there.
+	files_of disk.img >new.sums
+	files_of second.img | diff new.sums -
 	expect 0 apply undo.tar second.img
 	expect 0 apply undo.tar disk.img
 	clean_fs disk.img
