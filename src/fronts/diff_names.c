@@ -238,7 +238,7 @@ static int set_paths(struct bow_paths *p, struct bow_diff_links *links, struct b
 static int set_path_now(struct bow_diff *d, struct bow_paths *paths[BOW_SIDES],
 			struct bow_diff_link *l, struct bowimg_error *err)
 {
-	const char *now, *before;
+	const char *now = NULL, *before = NULL;
 	size_t skip, bytes;
 	char *path;
 	int rc = bow_paths_get(paths[BOWIMG_NOW], l->ino_before, NULL, &now, err);

@@ -272,7 +272,7 @@ static int meet_dir(struct reading *r, const struct bow_ext_entry *e, struct bow
 static int on_entry(void *ctx, const struct bow_ext_entry *e, struct bowimg_error *err)
 {
 	struct reading *r = ctx;
-	bool dir;
+	bool dir = false;
 	int rc = 0;
 
 	if (bow_targets_found(&r->p->targets, e->ino))
