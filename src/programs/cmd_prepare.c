@@ -86,7 +86,7 @@ static int print_json(struct bow_cli *cli, const struct bowimg_prepare_report *r
 	return status;
 }
 
-static void say_next(struct bow_cli *cli, const char *image)
+static void say_next(struct bow_cli *cli, const char *image, bool partitioned)
 {
 	struct bow_cli_quoted quoted;
 	const char *name = bow_cli_quote(&quoted, image);
@@ -94,7 +94,7 @@ static void say_next(struct bow_cli *cli, const char *image)
 	bow_cli_say(cli,
 		    "Everything that writes to the disk must now go through bowimg (mount, attach, "
 		    "run). Next:");
-	bow_cli_say(cli, "  bowimg mount %s DIR", name);
+	bow_cli_say(cli, "  bowimg mount %s%s DIR", partitioned ? "-p N " : "", name);
 	bow_cli_say(cli, "and in the end one of:");
 	bow_cli_say(cli, "  bowimg rollback %s", name);
 	bow_cli_say(cli, "  bowimg commit %s", name);
@@ -127,7 +127,7 @@ static int prepare(struct bow_cli *cli, const struct bowimg_prepare_options *opt
 		    image);
 	say_report(cli, &report, table);
 	if (!opts->dry_run)
-		say_next(cli, image);
+		say_next(cli, image, table->count > 0);
 	return BOW_EXIT_DONE;
 }
 

@@ -30,6 +30,7 @@ row() {
 	[ "$(json '."dry-run", .exact, ."on-full"' <<<"$output" | tr '\n' ' ')" = 'true true tail ' ]
 	expect 0 prepare disk.img
 	row 3 | grep -q swap
+	grep -q 'bowimg mount -p N disk.img DIR' <<<"$output"
 	expect 0 status --json disk.img
 	json '."free-source"' <<<"$output" | grep -E 'ext.*swap'
 	expect 0 rollback disk.img
