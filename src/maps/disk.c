@@ -124,9 +124,11 @@ static void note_source(struct bow_freemap_info *info, const char *source)
 
 	if (known && (known[bytes] == '+' || !known[bytes]))
 		return;
-	if (used + bytes + 2 <= sizeof(info->source))
-		snprintf(info->source + used, sizeof(info->source) - used, "%s%s", used ? "+" : "",
-			 source);
+	if (used + bytes + 2 > sizeof(info->source))
+		return;
+	if (used)
+		info->source[used++] = '+';
+	memcpy(info->source + used, source, bytes + 1);
 }
 
 /* Advice for a file system needs a device to act on. */
