@@ -253,7 +253,9 @@ int bow_dev_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *byte
 
 	if (rc)
 		return rc;
-	rc = dev->ops->extent ? dev->ops->extent(dev, off, &is_hole, &reach) : -EOPNOTSUPP;
+	do {
+		rc = dev->ops->extent ? dev->ops->extent(dev, off, &is_hole, &reach) : -EOPNOTSUPP;
+	} while (rc == -EINTR);
 	if (rc == -EOPNOTSUPP) {
 		is_hole = false;
 		reach = size - off;
