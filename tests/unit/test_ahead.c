@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What is prepared ahead: it saves barriers, and keeps to its share of the free blocks. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -15,12 +17,54 @@
 #define IMAGE_BLK 16384u /* 64 MiB; all but the first MiB is free */
 #define USED_BLK 256u
 
+/* A barrier that can be held up. */
+struct gate {
+	struct bow_dev_ops ops;
+	const struct bow_dev_ops *below;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool closed, waiting;
+};
+
 struct fixture {
+	struct gate gate;
 	struct bow_dev *dev;
 	bowimg *img;
 	struct bowimg_counters start;
 	uint8_t buf[16 * BOWIMG_BLOCK_SIZE];
 };
+
+static struct gate *gate; /* the current test's */
+
+static int gated_flush(struct bow_dev *dev)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->waiting = gate->closed;
+	pthread_cond_broadcast(&gate->changed);
+	while (gate->closed)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+	return gate->below->flush(dev);
+}
+
+static void set_gate(bool closed)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->closed = closed;
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+static void put_gate(struct fixture *f)
+{
+	gate = &f->gate;
+	gate->below = f->dev->ops;
+	gate->ops = *f->dev->ops;
+	gate->ops.flush = gated_flush;
+	pthread_mutex_init(&gate->lock, NULL);
+	pthread_cond_init(&gate->changed, NULL);
+	f->dev->ops = &gate->ops;
+}
 
 static int set_up(void **state)
 {
@@ -33,6 +77,7 @@ static int set_up(void **state)
 	struct bowimg_prepare_report report;
 
 	f->dev = mem_dev_new(IMAGE_BLK * BLOCK, IMAGE_BLK * BLOCK);
+	put_gate(f);
 	assert_int_equal(bow_bitmap_set(free_map, USED_BLK, IMAGE_BLK - USED_BLK), 0);
 	assert_int_equal(bow_prepare_dev(f->dev, &plan, &report, NULL), 0);
 	assert_int_equal(bow_engine_open(f->dev, NULL, &f->img, NULL), 0);
@@ -47,6 +92,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
+	set_gate(false);
 	assert_int_equal(bowimg_close(f->img, NULL), 0);
 	free(f);
 	return 0;
@@ -110,6 +156,60 @@ static void a_single_write_takes_its_own_blocks_alone(void **state)
 	assert_int_equal(since(f).free_left_bytes / BLOCK, 3);
 }
 
+struct writer {
+	pthread_t thread;
+	struct fixture *f;
+	uint64_t blk;
+};
+
+static void *write_one(void *arg)
+{
+	struct writer *w = arg;
+
+	return (void *)(intptr_t)bowimg_write(w->f->img, w->f->buf, BLOCK, w->blk * BLOCK, 0, NULL);
+}
+
+static void start_writer(struct writer *w, struct fixture *f, uint64_t blk)
+{
+	w->f = f;
+	w->blk = blk;
+	assert_int_equal(pthread_create(&w->thread, NULL, write_one, w), 0);
+}
+
+static void wait_for_barrier(void)
+{
+	pthread_mutex_lock(&gate->lock);
+	while (!gate->waiting)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+/* Rule 2. Otherwise a power cut could leave data in a block that is free. */
+static void nobody_writes_where_a_take_is_on_its_way(void **state)
+{
+	const struct timespec moment = {.tv_nsec = 50000000};
+	struct fixture *f = *state;
+	struct writer takes, follows;
+	const uint8_t *there = mem_dev_bytes(f->dev) + 4300 * BLOCK;
+	void *result;
+
+	for (uint64_t blk = 4100; blk < 4180; blk += 20)
+		write_at(f, blk, 1);
+	set_gate(true);
+	start_writer(&takes, f, 4180); /* and with it what is free around */
+	wait_for_barrier();
+	assert_in_range(since(f).free_left_bytes / BLOCK, 200, 300);
+	start_writer(&follows, f, 4300);
+	nanosleep(&moment, NULL);
+	assert_int_equal(there[0], 0);
+	set_gate(false);
+	pthread_join(takes.thread, &result);
+	assert_null(result);
+	pthread_join(follows.thread, &result);
+	assert_null(result);
+	assert_int_equal(there[0], f->buf[0]);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -118,6 +218,7 @@ int main(void)
 		TEST(scattered_writes_into_free_blocks_share_barriers),
 		TEST(what_is_taken_around_scattered_writes_is_rationed),
 		TEST(a_single_write_takes_its_own_blocks_alone),
+		TEST(nobody_writes_where_a_take_is_on_its_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
