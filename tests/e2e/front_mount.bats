@@ -144,11 +144,6 @@ setup() {
 	wait_until quietly nothing_left
 }
 
-@test "options of later versions are refused with 9" {
-	refused 9 'not supported' mount --before disk.img mnt
-	nothing_left
-}
-
 @test "an ordinary user is told which way he can take" {
 	chmod 777 . mnt
 	chmod 666 disk.img
