@@ -172,5 +172,7 @@ uint64_t bow_op_widen(struct bowimg *img, struct bow_op *op);
 /* A write inside at most BOW_OP_BLK blocks, some of which need preparation. */
 int bow_write_prepared(struct bowimg *img, const void *buf, size_t bytes, uint64_t off,
 		       struct bowimg_error *err);
+/* Mark a run of FREE blocks as the file system's, with its entry; img->lock is held. */
+void bow_op_take(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n);
 
 #endif

@@ -188,12 +188,7 @@ static uint64_t take_runs(struct bowimg *img, struct bow_op *op, uint64_t from, 
 		run = bow_min(bow_blocks_run(&img->blocks, from, end - from, &state, &zero), left);
 		if (state != BOW_FREE)
 			continue;
-		bow_alloc_take(&img->alloc, from, run);
-		op->entries[op->n++] = (struct bow_entry){
-			.type = BOW_ENTRY_TAKE,
-			.source_blk = from,
-			.count_blk = (uint32_t)run,
-		};
+		bow_op_take(img, op, from, run);
 		left -= run;
 	}
 	return most - left;

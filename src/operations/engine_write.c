@@ -31,8 +31,7 @@ struct needs {
 	bool held, live0;
 };
 
-/* Mark a run of FREE blocks as the file system's, with its entry. */
-static void take_run(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n)
+void bow_op_take(struct bowimg *img, struct bow_op *op, uint64_t start, uint64_t n)
 {
 	bow_alloc_take(&img->alloc, start, n);
 	op->entries[op->n++] = (struct bow_entry){
@@ -68,7 +67,7 @@ static void count_needs(struct bowimg *img, struct bow_op *op, struct needs *nee
 		if (state == BOW_ORIGINAL || state == BOW_HELD)
 			needs->dests += run;
 		else if (state == BOW_FREE)
-			take_run(img, op, blk, run);
+			bow_op_take(img, op, blk, run);
 		needs->held |= state == BOW_HELD;
 	}
 	/* Block 0's copy moves to one block like any other; its entry is a TAKE instead of a COPY.
