@@ -145,3 +145,18 @@ bool ext_image_is_intact(const struct ext_image *x)
 			"cp files/f$i out; done && diff -r files out",
 			x->dir, x->path) == 0;
 }
+
+int ext_image_set_up(void **state)
+{
+	static struct ext_image x;
+
+	ext_image_setup(&x);
+	*state = &x;
+	return 0;
+}
+
+int ext_image_tear_down(void **state)
+{
+	ext_image_teardown(*state);
+	return 0;
+}

@@ -33,4 +33,8 @@ struct bow_dev *ext_image_open(const struct ext_image *x);
 /* e2fsck is content, and every file that was put in (and not deleted) has its content. */
 bool ext_image_is_intact(const struct ext_image *x);
 
+/* The same as fixtures of cmocka: *state is a struct ext_image. */
+int ext_image_set_up(void **state);
+int ext_image_tear_down(void **state);
+
 #endif

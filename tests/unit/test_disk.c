@@ -228,21 +228,6 @@ static void none_needs_no_table_that_makes_sense(void **state)
 	release(dev, &s);
 }
 
-static int setup(void **state)
-{
-	static struct ext_image x;
-
-	ext_image_setup(&x);
-	*state = &x;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	ext_image_teardown(*state);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -256,5 +241,5 @@ int main(void)
 		cmocka_unit_test(none_needs_no_table_that_makes_sense),
 	};
 
-	return cmocka_run_group_tests_name("disk", tests, setup, teardown);
+	return cmocka_run_group_tests_name("disk", tests, ext_image_set_up, ext_image_tear_down);
 }

@@ -192,31 +192,17 @@ static void a_file_system_in_the_middle_of_a_disk_is_read_in_its_place(void **st
 	bow_dev_close(disk, NULL);
 }
 
-static int setup(void **state)
-{
-	static struct ext_image x;
-
-	ext_image_setup(&x);
-	*state = &x;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	ext_image_teardown(*state);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			every_kind_of_file_system_is_read_as_dumpe2fs_reads_it, setup, teardown),
+			every_kind_of_file_system_is_read_as_dumpe2fs_reads_it, ext_image_set_up,
+			ext_image_tear_down),
 		cmocka_unit_test_setup_teardown(what_is_behind_a_smaller_file_system_counts_as_used,
-						setup, teardown),
+						ext_image_set_up, ext_image_tear_down),
 		cmocka_unit_test_setup_teardown(
-			a_file_system_in_the_middle_of_a_disk_is_read_in_its_place, setup,
-			teardown),
+			a_file_system_in_the_middle_of_a_disk_is_read_in_its_place,
+			ext_image_set_up, ext_image_tear_down),
 	};
 
 	return cmocka_run_group_tests_name("freemap_ext", tests, NULL, NULL);

@@ -259,22 +259,7 @@ static void random_damage_is_survived(void **state)
 	}
 }
 
-static int setup(void **state)
-{
-	static struct ext_image x;
-
-	ext_image_setup(&x);
-	*state = &x;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	ext_image_teardown(*state);
-	return 0;
-}
-
-#define REFUSAL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define REFUSAL(test) cmocka_unit_test_setup_teardown(test, ext_image_set_up, ext_image_tear_down)
 
 int main(void)
 {
