@@ -30,8 +30,7 @@
 #include "operations/dmbow.h"
 #include "operations/engine.h"
 
-#define LIFTS 128u	/* logged at a time */
-#define REGION_SHARE 8u /* of the free blocks one in so many is for what lies around writes */
+#define LIFTS 128u		    /* logged at a time */
 #define RESERVE_ALL_BLK (16u << 20) /* up to 64 GiB all block states are allocated at attach */
 
 /* Every page is touched now: serving must not need memory in order to make memory free. */
@@ -51,7 +50,8 @@ static int allocate(struct bowimg *img)
 {
 	img->lift_ready = bow_bitmap_new(img->blocks.count);
 	img->batch = touched(BOW_RECORD_MAX_ENTRIES, sizeof(img->batch[0]));
-	if (!img->lift_ready || !img->batch)
+	img->ahead = bow_bitmap_new(img->blocks.count);
+	if (!img->lift_ready || !img->ahead || !img->batch)
 		return -ENOMEM;
 	for (unsigned i = 0; i < BOW_OPS; i++) {
 		struct bow_op *op = &img->ops[i];
@@ -65,7 +65,8 @@ static int allocate(struct bowimg *img)
 	if (img->blocks.count > RESERVE_ALL_BLK)
 		return 0;
 	if (bow_blocks_reserve(&img->blocks, 0, img->blocks.count) ||
-	    bow_bitmap_reserve(img->lift_ready, 0, img->blocks.count))
+	    bow_bitmap_reserve(img->lift_ready, 0, img->blocks.count) ||
+	    bow_bitmap_reserve(img->ahead, 0, img->blocks.count))
 		return -ENOMEM;
 	return 0;
 }
@@ -96,7 +97,6 @@ static int adopt(struct bowimg *img, struct bow_checkpoint *cp, struct bowimg_er
 	img->log.newest = cp->newest;
 	img->log.pos = cp->next_pos;
 	img->log.next_seq = cp->next_seq;
-	img->region_left_blk = img->sb.free_total_blk / REGION_SHARE;
 	bow_alloc_init(&img->alloc, &img->blocks, cp->tail_next, img->dev->size / BOW_BLOCK);
 	return 0;
 }
@@ -166,6 +166,7 @@ void bow_engine_free(bowimg *img)
 	bow_log_release(&img->log);
 	bow_blocks_release(&img->blocks);
 	bow_bitmap_free(img->lift_ready);
+	bow_bitmap_free(img->ahead);
 	for (unsigned i = 0; i < BOW_OPS; i++) {
 		free(img->ops[i].buf);
 		free(img->ops[i].dests);

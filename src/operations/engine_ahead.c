@@ -3,7 +3,8 @@
  * Preparing more than was asked for, where it is likely to be asked for next: a barrier costs the
  * same for one block as for thousands. Nothing here is needed for safety. A block that was backed
  * up and is then not overwritten costs its copy; a free one that was taken and is not written costs
- * a place for a backup. So all keep to a small share of what is free.
+ * a place for a backup. So all keep to a small share of what is free: `ahead` has the blocks that
+ * were taken and not written yet, of which there are never more than an eighth of all.
  *
  * A sequential writer has the blocks behind his request backed up (or taken, where they are free)
  * in a window that doubles each time. For a random one it is the rest of a small group of blocks,
@@ -18,9 +19,13 @@
 #define IN_FLIGHT 4u	  /* requests of a sequential writer that may overtake each other */
 #define IN_FLIGHT_BIG 16u /* the same, if they are larger than a group: chance does not do that */
 #define GROUP_BLK 16u
-#define GROUP_SAVED 2u	/* so many overwritten blocks make the rest of a group likely to follow */
-#define REGION_BLK 256u /* free blocks around a scattered write: 1 MiB */
-#define REGION_TAKEN 4u /* so many written ones make it likely that more of a region follow */
+#define GROUP_SAVED 2u	 /* so many overwritten blocks make the rest of a group likely to follow */
+#define REGION_BLK 256u	 /* free blocks around a scattered write: 1 MiB, */
+#define REGION_SIZES 5u	 /* or 2, 4, 8, 16 */
+#define REGION_PLACES 4u /* so many written places make it likely that more of 1 MiB follow, */
+#define REGION_MORE 2u	 /* so many more that of a region of the next size do */
+#define REGION_ENTRIES 64u /* runs taken at a time */
+#define AHEAD_SHARE 8u	   /* one free block in so many may be taken and not written */
 
 /* How much may be backed up ahead: a 64th of what is free; in the tail, a window. */
 static uint64_t budget(const struct bowimg *img)
@@ -30,10 +35,21 @@ static uint64_t budget(const struct bowimg *img)
 	return bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 64);
 }
 
-/* How much may be taken ahead. */
+/* How much may be taken ahead, by a guest that has written most of what was taken for it. */
 static uint64_t budget_free(const struct bowimg *img)
 {
-	return bow_min(WINDOW_MOST_FREE_BLK, img->alloc.free_blk / 16);
+	uint64_t most = bow_min(WINDOW_MOST_FREE_BLK, img->alloc.free_blk / 16);
+	uint64_t share = img->sb.free_total_blk / AHEAD_SHARE;
+
+	return bow_min(most, share - bow_min(share, bow_bitmap_count(img->ahead)));
+}
+
+/* So that what follows cannot fail. */
+static int reserve(struct bowimg *img, uint64_t start, uint64_t n)
+{
+	int rc = bow_blocks_reserve(&img->blocks, start, n);
+
+	return rc ? rc : bow_bitmap_reserve(img->ahead, start, n);
 }
 
 /*
@@ -63,6 +79,7 @@ static struct bow_stream *find_stream(struct bowimg *img, const struct bow_op *o
 static void take_behind(struct bowimg *img, struct bow_op *op, uint64_t end, uint64_t n)
 {
 	bow_alloc_take(&img->alloc, end, n);
+	bow_bitmap_set(img->ahead, end, n);
 	op->entries[op->n - 1].count_blk += (uint32_t)n;
 	op->count += n;
 	op->taken_count += n;
@@ -87,7 +104,7 @@ static uint64_t widen_behind(struct bowimg *img, struct bow_op *op, uint64_t win
 		n = bow_blocks_run(&img->blocks, end, bow_min(window, img->blocks.count - end),
 				   &state, &zero);
 	n = bow_min(n, state == BOW_FREE ? budget_free(img) : budget(img));
-	if (!n || zero || bow_op_overlaps(img, end, n) || bow_blocks_reserve(&img->blocks, end, n))
+	if (!n || zero || bow_op_overlaps(img, end, n) || reserve(img, end, n))
 		return 0;
 	if (state == BOW_FREE && takes_up_to(op, end))
 		take_behind(img, op, end, n);
@@ -176,57 +193,105 @@ static uint64_t open_behind(const struct bowimg *img, uint64_t from, uint64_t en
 	return blk - from;
 }
 
-/* An entry for each FREE run of [from, end), `most` blocks together; returns how many. */
-static uint64_t take_runs(struct bowimg *img, struct bow_op *op, uint64_t from, uint64_t end,
-			  uint64_t most)
+/* An entry for each FREE run of [from, end); returns where it came to. */
+static uint64_t take_runs(struct bowimg *img, struct bow_op *op, uint64_t from, uint64_t end)
 {
 	enum bow_block_state state;
-	uint64_t run, left = most;
+	uint64_t run;
 	bool zero;
 
-	for (; from < end && left; from += run) {
-		run = bow_min(bow_blocks_run(&img->blocks, from, end - from, &state, &zero), left);
+	for (; from < end && op->n < REGION_ENTRIES; from += run) {
+		run = bow_blocks_run(&img->blocks, from, end - from, &state, &zero);
 		if (state != BOW_FREE)
 			continue;
 		bow_op_take(img, op, from, run);
-		left -= run;
+		bow_bitmap_set(img->ahead, from, run);
 	}
-	return most - left;
+	return from;
 }
 
-/* Has the guest written here and there in the region, so that more of it is likely to follow? */
-static bool is_scattered(const struct bowimg *img, const struct bow_op *op, uint64_t from,
-			 uint64_t to)
+/* Are there `places` runs of blocks in the region that were free and are the guest's now? */
+static bool has_places(const struct bowimg *img, uint64_t from, uint64_t to, unsigned places)
 {
-	return op->n == 1 && op->core_count <= REGION_BLK / 4 &&
-	       op->entries[0].source_blk == op->core &&
-	       takes_up_to(op, op->core + op->core_count) &&
-	       bow_bitmap_count_range(img->blocks.taken, from, to - from) >=
-		       REGION_TAKEN + op->core_count;
+	uint64_t n = 0;
+
+	for (; places && bow_bitmap_next_run(img->blocks.taken, &from, &n, to); from += n)
+		if (bow_bitmap_test(img->blocks.free, from))
+			places--;
+	return !places;
+}
+
+/*
+ * The largest region around the request that the guest has written to here and there, so that more
+ * of it is likely to follow. False if there is none.
+ */
+static bool find_region(const struct bowimg *img, const struct bow_op *op, uint64_t *from,
+			uint64_t *to)
+{
+	uint64_t most = budget_free(img), end, blk;
+
+	for (unsigned i = REGION_SIZES; i-- > 0;) {
+		blk = (uint64_t)REGION_BLK << i;
+		end = bow_div_up(op->core + op->core_count, blk) * blk;
+		*from = bow_max(1, op->core / blk * blk);
+		*to = bow_min(end, img->blocks.count);
+		if (*to - *from <= most &&
+		    has_places(img, *from, *to, 1 + REGION_PLACES + REGION_MORE * i))
+			return true;
+	}
+	return false;
+}
+
+/* Does the op only take blocks, so that each of its own is LIVE by now? */
+static bool only_takes(const struct bow_op *op)
+{
+	return op->n && !op->n_dests && !op->dests_left && !op->block0;
+}
+
+/*
+ * Cut the region to what no other request holds. Those that only take may lie inside: their blocks
+ * are in their own entries, and nothing else about them is going to change.
+ */
+static void keep_clear(const struct bowimg *img, const struct bow_op *op, uint64_t *from,
+		       uint64_t *to)
+{
+	for (unsigned i = 0; i < BOW_OPS; i++) {
+		const struct bow_op *other = &img->ops[i];
+
+		if (!other->active || other == op || only_takes(other))
+			continue;
+		if (other->first < op->core)
+			*from = bow_max(*from, other->first + other->count);
+		else
+			*to = bow_min(*to, other->first);
+	}
+}
+
+/* A small request on free blocks, for which nothing else was taken? */
+static bool is_small_take(const struct bow_op *op)
+{
+	return op->n == 1 && op->core && op->core_count <= REGION_BLK / 4 &&
+	       op->entries[0].source_blk == op->core && takes_up_to(op, op->core + op->core_count);
 }
 
 /*
  * The free blocks around a small request on free ones, as far as only the file system's lie
- * between. Guests fill what they begin, so that most are written soon; for a guest that does not,
- * all that is taken in this way is rationed.
+ * between. Guests fill what they begin, so that most are written soon.
  */
 static void widen_region(struct bowimg *img, struct bow_op *op)
 {
-	uint64_t end = op->core + op->core_count, most, before, behind;
-	uint64_t from = bow_max(1, op->core / REGION_BLK * REGION_BLK);
-	uint64_t to = bow_min(bow_div_up(end, REGION_BLK) * REGION_BLK, img->blocks.count);
+	uint64_t end = op->core + op->core_count, from, to;
 
-	most = bow_min(budget_free(img), img->region_left_blk);
-	if (!most || op->core == 0 || !is_scattered(img, op, from, to))
+	if (!is_small_take(op) || !find_region(img, op, &from, &to))
 		return;
-	before = open_before(img, from, op->core);
-	behind = open_behind(img, end, to);
-	if (bow_op_overlaps(img, op->core - before, before) || bow_op_overlaps(img, end, behind) ||
-	    bow_blocks_reserve(&img->blocks, op->core - before, before + op->core_count + behind))
+	keep_clear(img, op, &from, &to);
+	from = op->core - open_before(img, from, op->core);
+	to = end + open_behind(img, end, to);
+	if (reserve(img, from, to - from))
 		return;
-	img->region_left_blk -= take_runs(img, op, op->core - before, end + behind, most);
-	op->first = op->taken = op->core - before;
-	op->count = op->taken_count = before + op->core_count + behind;
+	to = bow_max(end, take_runs(img, op, from, to));
+	op->first = op->taken = from;
+	op->count = op->taken_count = to - from;
 }
 
 uint64_t bow_op_widen(struct bowimg *img, struct bow_op *op)

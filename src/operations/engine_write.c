@@ -47,8 +47,10 @@ static void untake_all(struct bowimg *img, struct bow_op *op)
 	for (uint32_t i = 0; i < op->n; i++) {
 		const struct bow_entry *e = &op->entries[i];
 
-		if (e->type == BOW_ENTRY_TAKE && e->source_blk != op->old_live0)
-			bow_alloc_untake(&img->alloc, e->source_blk, e->count_blk);
+		if (e->type != BOW_ENTRY_TAKE || e->source_blk == op->old_live0)
+			continue;
+		bow_alloc_untake(&img->alloc, e->source_blk, e->count_blk);
+		bow_bitmap_clear(img->ahead, e->source_blk, e->count_blk);
 	}
 	op->n = 0;
 }
@@ -306,6 +308,8 @@ static int write_piece(struct bowimg *img, const void *buf, size_t bytes, uint64
 
 	pthread_mutex_lock(&img->lock);
 	rc = bow_engine_failed(img, err);
+	if (bow_bitmap_count(img->ahead))
+		bow_bitmap_clear(img->ahead, first, count);
 	settled = first > 0 && bow_blocks_settled(&img->blocks, first, count) &&
 		  !bow_op_delays(img, first, count);
 	pthread_mutex_unlock(&img->lock);

@@ -147,6 +147,26 @@ static void what_is_taken_around_scattered_writes_is_rationed(void **state)
 			written + IMAGE_BLK / 8 + IMAGE_BLK / 32);
 }
 
+/* What was taken and is written is no waste: it counts no longer. */
+static void a_guest_that_fills_what_it_began_is_given_more(void **state)
+{
+	struct fixture *f = *state;
+	struct rng r = {3};
+	uint32_t order[1024], j;
+
+	for (uint64_t from = 1024; from < 1024 + 8 * 1024; from += 1024) {
+		for (uint32_t i = 0; i < 1024; i++) {
+			j = (uint32_t)rng_below(&r, i + 1);
+			order[i] = order[j];
+			order[j] = i;
+		}
+		for (uint32_t i = 0; i < 1024; i++)
+			write_at(f, from + order[i], 1);
+	}
+	assert_in_range(since(f).barriers, 1, 8 * 40); /* half of what is free was written */
+	assert_in_range(since(f).free_left_bytes / BLOCK, 8 * 1024, 8 * 1024 + 1024);
+}
+
 static void a_single_write_takes_its_own_blocks_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -217,6 +237,7 @@ int main(void)
 		TEST(a_stream_into_free_blocks_takes_growing_runs),
 		TEST(scattered_writes_into_free_blocks_share_barriers),
 		TEST(what_is_taken_around_scattered_writes_is_rationed),
+		TEST(a_guest_that_fills_what_it_began_is_given_more),
 		TEST(a_single_write_takes_its_own_blocks_alone),
 		TEST(nobody_writes_where_a_take_is_on_its_way),
 	};
