@@ -54,13 +54,13 @@ struct timeline {
 struct crash_counts {
 	uint64_t states, second, third, torn;
 	uint64_t by_intent[5];
-	uint64_t by_kind[4], scenarios[4]; /* in the order of CRASH_KINDS */
+	uint64_t by_kind[5], scenarios[5]; /* in the order of CRASH_KINDS */
 	uint64_t refused, kills, looks, wiped, process;
 	uint64_t ended[2]; /* rolled back, committed */
 	uint64_t failures;
 };
 
-#define CRASH_KINDS "xrbt"
+#define CRASH_KINDS "xrbtw"
 
 struct crash_run {
 	struct timeline *timeline[CRASH_DEPTH + 1]; /* as many as needed, with labs of one size */
@@ -108,15 +108,16 @@ int crash_attach(struct timeline *t);
 
 /*
  * scenario.c, small.c, threads.c: run one scenario to its end, exploring; 0, LAB_REFUSED or
- * LAB_BAD. Big ones are random scenarios on an image of 64 MiB.
+ * LAB_BAD. Big and wide ones are random, or threaded, scenarios on an image of 64 MiB.
  */
 int crash_random_scenario(struct timeline *t, uint64_t number, bool big);
 int crash_small_scenario(struct timeline *t, uint64_t number);
-int crash_threads_scenario(struct timeline *t, uint64_t number);
+int crash_threads_scenario(struct timeline *t, uint64_t number, bool wide);
 uint64_t crash_small_count(uint32_t length);
 /* Begin with the next request of the main line; false: it is left out. */
 bool crash_next_request(struct timeline *t);
 void crash_params(struct lab_params *p, struct rng *r);
+void crash_big_params(struct lab_params *p, struct rng *r);
 /* Between two checkpoints: the same image, a fresh UUID, and what may be free now. */
 void crash_next_params(struct lab *lab);
 

@@ -21,18 +21,19 @@ bool crowd_owns(const struct worker *w, uint32_t sector)
 /* Anywhere; one after the other; or where a backup of somebody else is just being put. */
 static uint32_t choose_block(struct worker *w)
 {
-	uint32_t blocks = w->crowd->lab->oracle.blocks, n = rng_below(&w->rng, 100);
+	uint32_t blocks = w->crowd->blocks, n = rng_below(&w->rng, 100);
+	uint32_t all = w->crowd->lab->oracle.blocks;
 	bowimg *engine = w->crowd->lab->engine;
 	uint64_t next;
 
 	if (n < 40)
-		return rng_below(&w->rng, blocks);
+		return w->crowd->first + rng_below(&w->rng, blocks);
 	if (n < 70)
-		return w->cursor = (w->cursor + 1) % blocks;
+		return w->crowd->first + (w->cursor = (w->cursor + 1) % blocks);
 	pthread_mutex_lock(&engine->lock);
 	next = engine->alloc.next;
 	pthread_mutex_unlock(&engine->lock);
-	return (uint32_t)((next + blocks - rng_below(&w->rng, 4)) % blocks);
+	return (uint32_t)((next + all - rng_below(&w->rng, 4)) % all);
 }
 
 /* Sectors that are this thread's: one of a shared block, or some of a block of its own. */

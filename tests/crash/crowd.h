@@ -10,8 +10,9 @@
 
 struct crowd {
 	struct lab *lab;
-	pthread_mutex_t lock; /* over the oracle */
-	bool all_shared;      /* sectors are dealt out in all blocks */
+	pthread_mutex_t lock;	/* over the oracle */
+	bool all_shared;	/* sectors are dealt out in all blocks */
+	uint32_t first, blocks; /* where they are at work */
 };
 
 struct worker {

@@ -30,7 +30,7 @@ void crash_minimise(struct crash_run *run)
 	uint32_t requests = run->requests < 64 ? run->requests : 64, i, rounds = ROUNDS;
 	char failure[sizeof(run->failure)];
 
-	if (run->only || run->id.kind == 't')
+	if (run->only || strchr("tw", run->id.kind))
 		return;
 	memcpy(failure, run->failure, sizeof(failure));
 	do {
@@ -77,7 +77,7 @@ void crash_tell(struct crash_run *run)
 
 	printf("# %s\n", run->failure);
 	if (again && sscanf(run->failure, "CRASH_ID=%255[^:]", name) == 1 &&
-	    crash_id_parse(name, &id) && id.kind != 't') {
+	    crash_id_parse(name, &id) && !strchr("tw", id.kind)) {
 		again->only = &id;
 		crash_run_scenario(again, &id);
 		fflush(f);

@@ -6,7 +6,7 @@
 
 uint32_t crash_kind_blocks(char kind)
 {
-	return kind == 'b' ? LAB_MAX_BLOCKS : LAB_SMALL_BLOCKS;
+	return kind == 'b' || kind == 'w' ? LAB_MAX_BLOCKS : LAB_SMALL_BLOCKS;
 }
 
 static struct timeline *new_timeline(struct crash_run *run)
@@ -61,7 +61,8 @@ static int run_kind(struct timeline *t, char kind, uint64_t number)
 	case 'x':
 		return crash_small_scenario(t, number);
 	case 't':
-		return crash_threads_scenario(t, number);
+	case 'w':
+		return crash_threads_scenario(t, number, kind == 'w');
 	default:
 		return crash_random_scenario(t, number, kind == 'b');
 	}

@@ -65,7 +65,7 @@ void crash_params(struct lab_params *p, struct rng *r)
 
 #define BIG_BLOCKS 16384u
 
-static void big_params(struct lab_params *p, struct rng *r)
+void crash_big_params(struct lab_params *p, struct rng *r)
 {
 	uint32_t b, run, blocks = BIG_BLOCKS + rng_below(r, LAB_MAX_BLOCKS - BIG_BLOCKS);
 	bool is_free = false;
@@ -247,7 +247,7 @@ int crash_random_scenario(struct timeline *t, uint64_t number, bool big)
 	int rc = LAB_OK;
 
 	if (big)
-		big_params(&p, &r);
+		crash_big_params(&p, &r);
 	else
 		crash_params(&p, &r);
 	t->run->per_barrier = big ? 2 : per_barrier[rng_below(&r, 6)];

@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 
 #define ROUNDS 3u
+#define WIDE_BLOCKS 512u
 
 static void fail(struct worker *w, const char *what, int rc, const struct bowimg_error *err)
 {
@@ -143,9 +144,19 @@ static void *work(void *arg)
 static int run_workers(struct lab *lab, uint32_t requests, bool all_shared)
 {
 	static struct worker workers[THREADS];
-	struct crowd crowd = {lab, PTHREAD_MUTEX_INITIALIZER, all_shared};
+	struct crowd crowd = {.lab = lab,
+			      .lock = PTHREAD_MUTEX_INITIALIZER,
+			      .all_shared = all_shared,
+			      .blocks = lab->oracle.blocks};
 	uint32_t i, started;
 	int rc = LAB_OK;
+
+	/* On a large image all in one place, where what is taken ahead for one lies under others.
+	 */
+	if (lab->p.sparse) {
+		crowd.blocks = WIDE_BLOCKS;
+		crowd.first = rng_below(&lab->rng, lab->oracle.blocks - WIDE_BLOCKS);
+	}
 
 	for (started = 0; started < THREADS; started++) {
 		struct worker *w = &workers[started];
@@ -153,7 +164,7 @@ static int run_workers(struct lab *lab, uint32_t requests, bool all_shared)
 		w->crowd = &crowd;
 		w->number = started;
 		w->requests = requests;
-		w->cursor = rng_below(&lab->rng, lab->oracle.blocks);
+		w->cursor = rng_below(&lab->rng, crowd.blocks);
 		w->rng.state = rng_next(&lab->rng);
 		w->why[0] = '\0';
 		if (pthread_create(&w->thread, NULL, work, w))
@@ -192,7 +203,21 @@ static void widen_image(struct lab_params *p, struct rng *r)
 		p->is_free[b] = rng_chance(r, 60);
 }
 
-int crash_threads_scenario(struct timeline *t, uint64_t number)
+static void choose_image(struct lab_params *p, struct rng *r, bool wide)
+{
+	if (wide) {
+		crash_big_params(p, r);
+		return;
+	}
+	do
+		crash_params(p, r);
+	while (p->size < 20 * SIM_BLOCK || p->durability != BOWIMG_DURABILITY_POWER);
+	/* Some larger ones, where a sequential writer has blocks prepared ahead. */
+	if (rng_chance(r, 40))
+		widen_image(p, r);
+}
+
+int crash_threads_scenario(struct timeline *t, uint64_t number, bool wide)
 {
 	struct lab *lab = &t->lab;
 	struct rng r = {rng_mix(number, 0x7412ead)};
@@ -202,13 +227,8 @@ int crash_threads_scenario(struct timeline *t, uint64_t number)
 	struct lab_params p;
 	int rc;
 
-	do
-		crash_params(&p, &r);
-	while (p.size < 20 * SIM_BLOCK || p.durability != BOWIMG_DURABILITY_POWER);
-	/* Some larger ones, where a sequential writer has blocks prepared ahead. */
-	if (rng_chance(&r, 40))
-		widen_image(&p, &r);
-	t->run->per_barrier = 48;
+	choose_image(&p, &r, wide);
+	t->run->per_barrier = wide ? 4 : 48;
 	t->explore = false;
 	lab_make_image(lab, &p, number);
 	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), rng_next(&lab->rng));
