@@ -205,7 +205,8 @@ static int load_newest(struct rescue *r, bool *live_known, struct bowimg_error *
 		return 0;
 	first = err ? *err : (struct bowimg_error){0};
 	for (uint32_t i = 1; rc && i < r->scan.n && f[i].last_seq == f[0].last_seq; i++)
-		rc = load(r, &f[i], live_known, NULL);
+		if (!check_size(r, &f[i].sb, NULL))
+			rc = load(r, &f[i], live_known, NULL);
 	if (rc && err)
 		*err = first;
 	if (!rc)
