@@ -16,6 +16,7 @@
 #	BINDIR LIBDIR INCLUDEDIR MANDIR PKGCONFIGDIR	below PREFIX unless given
 #	NBDKITPLUGINDIR		the same: where nbdkit's own are, with PREFIX for its prefix
 #	ONLY			check-*: only tests whose path contains this
+#	TEST_JOBS		check, check-unit, check-bats: tests at a time (one for each core)
 #	FUZZ_SECONDS		check-fuzz: for each target (5; where CI=true 60)
 #
 # A change of flags rebuilds everything ($(BUILD)/.build-config remembers them).
@@ -35,6 +36,7 @@ INCLUDEDIR	?= $(PREFIX)/include
 MANDIR		?= $(PREFIX)/share/man
 PKGCONFIGDIR	?= $(LIBDIR)/pkgconfig
 ONLY		?=
+TEST_JOBS	?= $(shell nproc)
 
 VERSION		:= $(shell sed -n 's/^.define BOWIMG_VERSION "\(.*\)"/\1/p' include/bowimg.h)
 SONAME		:= libbowimg.so.0
@@ -206,13 +208,14 @@ tests: $(TEST_PROGRAMS) $(TOOLS)
 RUN_TESTS = $(if $(V),,@)BOWIMG=$(abspath $(PROGRAM)) scripts/run-tests
 
 check: all $(call suite_programs,unit) $(call suite_programs,fuzz)
-	$(RUN_TESTS) $(call only,$(call suite_programs,unit) $(call suite_programs,fuzz) \
-		$(wildcard tests/cli/*.bats))
+	$(RUN_TESTS) -j $(TEST_JOBS) $(call only,$(call suite_programs,unit) \
+		$(call suite_programs,fuzz) $(wildcard tests/cli/*.bats))
 
 # The counts of programs that keep some go to descriptor 9, past the counting of tests.
 $(patsubst %,check-%,$(filter-out fuzz,$(SUITES))): check-%: all tests
 	$(if $(V),,@)exec 9>&1; SUMMARY_FD=9 \
-		BOWIMG=$(abspath $(PROGRAM)) scripts/run-tests $(call only,$(call suite_programs,$*))
+		BOWIMG=$(abspath $(PROGRAM)) scripts/run-tests \
+		$(if $(filter unit,$*),-j $(TEST_JOBS)) $(call only,$(call suite_programs,$*))
 
 # First all that was ever found, then each target for FUZZ_SECONDS with libFuzzer, built by clang.
 FUZZ_CFLAGS := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -223,7 +226,7 @@ check-fuzz: all tests
 		scripts/run-tests $(call suite_programs,fuzz) scripts/fuzz
 
 check-bats: all
-	$(RUN_TESTS) $(call only,$(wildcard tests/cli/*.bats))
+	$(RUN_TESTS) -j $(TEST_JOBS) $(call only,$(wildcard tests/cli/*.bats))
 
 check-e2e check-root: all $(TOOLS)
 	$(RUN_TESTS) $(call only,$(wildcard tests/e2e/*.bats))
