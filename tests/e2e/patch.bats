@@ -131,7 +131,7 @@ files_of() {
 	refused 7 'is not what undo.tar.zst expects' apply undo.tar.zst disk.img
 	refused 7 'is not what redo.tar.zst expects' apply redo.tar.zst disk.img
 	same_as "$before"
-	make_ext4 other.img 64M
+	make_ext4 other.img 64M -L other
 	before=$(sum other.img)
 	refused 7 'expects' apply redo.tar.zst other.img
 	refused 7 'expects' apply -n redo.tar.zst other.img

@@ -27,10 +27,18 @@ log_entry() { # SOURCE DEST CHECKSUM
 # dmbow_disk IMAGE: 256 blocks of 512 bytes. Block 5 and block 0 were overwritten; what they were is
 # in blocks 202 and 201, block 0 as it is now in 200. A copy as it was is IMAGE.was, in blocks 0-99.
 dmbow_disk() {
+	# One serves a whole file of tests.
+	local made=$BATS_FILE_TMPDIR/dmbow
+	[ -f "$made" ] || make_dmbow_disk "$made"
+	cp "$made" "$1"
+	cp "$made.was" "$1.was"
+}
+
+make_dmbow_disk() {
 	local i
-	truncate -s 131072 "$1"
-	for ((i = 0; i < 100; i++)); do put_block "$1" "$i" "block $i as it was"; done
-	cp "$1" "$1.was"
+	for ((i = 0; i < 100; i++)); do yes "block $i as it was" | head -c 512; done >"$1.was"
+	truncate -s 131072 "$1.was"
+	cp "$1.was" "$1"
 	put_block "$1" 5 "block 5 as it is"
 	put_block "$1" 200 "block 0 as it is"
 	put_block "$1" 201 "block 0 as it was"
