@@ -2,6 +2,7 @@
 # Partitioned disks in use: mounted by partition, as files, as a loop device with partitions, in run.
 
 load ../lib/common
+load ../lib/front
 load ../lib/e2e
 load ../lib/disk
 load ../lib/remote

@@ -13,13 +13,14 @@ daemon_of() {
 
 # wait_until COMMAND...: up to 10 seconds.
 wait_until() {
-	local i
-	for ((i = 0; i < 100; i++)); do
-		"$@" && return 0
-		sleep 0.1
+	local end=$((SECONDS + 10))
+	until "$@"; do
+		[ "$SECONDS" -le "$end" ] || {
+			echo "in vain: $*"
+			return 1
+		}
+		sleep 0.05
 	done
-	echo "in vain: $*"
-	return 1
 }
 
 is_gone() {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT
-# For tests of images on an NBD server, after common:   load ../lib/remote
+# For tests of images on an NBD server, after front:   load ../lib/remote
 #
 # The server is nbdkit on $T/disk.img, $remote its URI, $remote_pid its process.
 
@@ -39,18 +39,14 @@ remote_start() {
 		shift
 	done
 	rm -f "$T/remote.pid"
-	# Comes back when clients can connect.
+	# Comes back when clients can connect, which can be before its process has written its number.
 	nbdkit -P "$T/remote.pid" "${options[@]}" file "$T/disk.img" "${@:2}" 3>&- || return 1
+	wait_until test -s "$T/remote.pid"
 	remote_pid=$(cat "$T/remote.pid")
 }
 
 # remote_stop [SIGNAL]
 remote_stop() {
 	kill "-${1:-TERM}" "$remote_pid"
-	for _ in $(seq 500); do
-		kill -0 "$remote_pid" 2>/dev/null || return 0
-		sleep 0.01
-	done
-	echo "the server does not end"
-	return 1
+	wait_until is_gone "$remote_pid"
 }
