@@ -62,6 +62,13 @@ int bow_checkpoint_open(struct bow_dev *dev, unsigned how, unsigned force, struc
 			struct bowimg_error *err);
 void bow_opened_release(struct bow_opened *o);
 
+/*
+ * In look.c. Read the disk as it is now, over a log that was loaded: returns how many of the bytes,
+ * which is as far as they lie in one place; or -errno.
+ */
+int64_t bow_checkpoint_read(const struct bow_checkpoint *cp, void *buf, size_t bytes, uint64_t off,
+			    struct bowimg_error *err);
+
 /* Copy what a power cut took of the last record's backups, then a barrier (rule 9). */
 int bow_checkpoint_redo(struct bow_checkpoint *cp, struct bowimg_error *err);
 

@@ -128,15 +128,15 @@ void bowimg_look_get_info(const bowimg_look *look, struct bowimg_look_info *out)
 /* ---- read -------------------------------------------------------------------------------------
  */
 
-static struct source find_now(const struct bowimg_look *look, uint64_t blk, uint64_t n)
+static struct source find_now(const struct bow_checkpoint *cp, uint64_t blk, uint64_t n)
 {
 	struct source s = {.at_blk = blk};
 	enum bow_block_state state;
 	bool zero;
 
 	if (blk == 0)
-		return (struct source){.at_blk = look->opened.cp.sb.live0_blk, .count_blk = 1};
-	s.count_blk = bow_blocks_run(blocks_of(look), blk, n, &state, &zero);
+		return (struct source){.at_blk = cp->sb.live0_blk, .count_blk = 1};
+	s.count_blk = bow_blocks_run(&cp->blocks, blk, n, &state, &zero);
 	/* What bowimg parks in free blocks is none of the guest's. */
 	s.zeros = zero || state == BOW_HELD;
 	return s;
@@ -153,10 +153,46 @@ static struct source find_before(const struct bowimg_look *look, uint64_t blk, u
 	if (was_free && look->opened.cp.sb.flags & BOW_SUPER_EXACT)
 		return (struct source){.zeros = true, .count_blk = n};
 	if (was_free)
-		return find_now(look, blk, n);
+		return find_now(&look->opened.cp, blk, n);
 	s.count_blk = bow_origins_get(&look->origins, blk, n, &kind, &s.at_blk);
 	s.zeros = kind == BOW_ORIGIN_ZEROS;
 	return s;
+}
+
+static uint64_t blocks_in(size_t bytes, uint64_t off)
+{
+	return (off + bytes - 1) / BOW_BLOCK - off / BOW_BLOCK + 1;
+}
+
+/* Read what the source has of this; returns how many bytes. */
+static int64_t read_source(struct bow_dev *dev, const struct source *s, void *buf, size_t bytes,
+			   uint64_t off, struct bowimg_error *err)
+{
+	uint64_t in_blk = off % BOW_BLOCK;
+	size_t k = (size_t)bow_min(bytes, s->count_blk * BOW_BLOCK - in_blk);
+	int rc = 0;
+
+	if (s->zeros)
+		memset(buf, 0, k);
+	else
+		rc = bow_dev_read(dev, buf, k, s->at_blk * BOW_BLOCK + in_blk, err);
+	return rc ? rc : (int64_t)k;
+}
+
+int64_t bow_checkpoint_read(const struct bow_checkpoint *cp, void *buf, size_t bytes, uint64_t off,
+			    struct bowimg_error *err)
+{
+	struct source s = find_now(cp, off / BOW_BLOCK, blocks_in(bytes, off));
+
+	return read_source(cp->dev, &s, buf, bytes, off, err);
+}
+
+static int64_t read_before(const struct bowimg_look *look, void *buf, size_t bytes, uint64_t off,
+			   struct bowimg_error *err)
+{
+	struct source s = find_before(look, off / BOW_BLOCK, blocks_in(bytes, off));
+
+	return read_source(look->dev, &s, buf, bytes, off, err);
 }
 
 int bowimg_look_read(bowimg_look *look, enum bowimg_side side, void *buf, size_t bytes,
@@ -164,24 +200,18 @@ int bowimg_look_read(bowimg_look *look, enum bowimg_side side, void *buf, size_t
 {
 	uint64_t size = bowimg_look_size(look);
 	uint8_t *p = buf;
-	size_t k;
-	int rc = 0;
+	int64_t k;
 
 	if (off > size || bytes > size - off)
 		return bow_err(err, -EINVAL, "read beyond the end of the disk");
-	for (; bytes && !rc; p += k, off += k, bytes -= k) {
-		uint64_t blk = off / BOW_BLOCK, n = (off + bytes - 1) / BOW_BLOCK - blk + 1;
-		struct source s = side == BOWIMG_BEFORE ? find_before(look, blk, n)
-							: find_now(look, blk, n);
-
-		k = (size_t)bow_min(bytes, (blk + s.count_blk) * BOW_BLOCK - off);
-		if (s.zeros)
-			memset(p, 0, k);
-		else
-			rc = bow_dev_read(look->dev, p, k, s.at_blk * BOW_BLOCK + off % BOW_BLOCK,
-					  err);
+	for (; bytes; p += k, off += (uint64_t)k, bytes -= (size_t)k) {
+		k = side == BOWIMG_BEFORE
+			    ? read_before(look, p, bytes, off, err)
+			    : bow_checkpoint_read(&look->opened.cp, p, bytes, off, err);
+		if (k < 0)
+			return (int)k;
 	}
-	return rc;
+	return 0;
 }
 
 /* ---- what changed -----------------------------------------------------------------------------

@@ -4,9 +4,6 @@
  * is bowimg's own, and other blocks may be promised to read as zeros: so the table is read through
  * a device that shows what the guest would see, of a handle or of a log that was just loaded.
  */
-#include <string.h>
-
-#include "base/bytes.h"
 #include "operations/internal.h"
 
 /* ---- an image at rest, or served by another process -------------------------------------------
@@ -17,33 +14,11 @@ struct view {
 	struct bow_checkpoint *cp;
 };
 
-/* The bytes from off on that read alike: from where on the image, or UINT64_MAX for zeros. */
-static uint64_t look(const struct bow_checkpoint *cp, uint64_t off, size_t *bytes)
-{
-	uint64_t blk = off / BOW_BLOCK, end = (off + *bytes - 1) / BOW_BLOCK + 1, n = 1;
-	enum bow_block_state state;
-	bool zero = false;
-
-	if (blk == 0) {
-		*bytes = bow_min(*bytes, BOW_BLOCK - off);
-		return cp->sb.live0_blk * BOW_BLOCK + off;
-	}
-	n = bow_blocks_run(&cp->blocks, blk, end - blk, &state, &zero);
-	*bytes = bow_min(*bytes, (blk + n) * BOW_BLOCK - off);
-	return zero || state == BOW_HELD ? UINT64_MAX : off;
-}
-
 static int64_t view_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
 {
 	const struct view *v = (const struct view *)dev;
-	uint64_t from = look(v->cp, off, &bytes);
-	int rc = 0;
 
-	if (from == UINT64_MAX)
-		memset(buf, 0, bytes);
-	else
-		rc = bow_dev_read(v->cp->dev, buf, bytes, from, NULL);
-	return rc ? rc : (int64_t)bytes;
+	return bow_checkpoint_read(v->cp, buf, bytes, off, NULL);
 }
 
 static const struct bow_dev_ops view_ops = {.read = view_read};
