@@ -134,10 +134,11 @@ int bow_parts_find(const char *image, unsigned number, struct bowimg_partition *
 {
 	int ret;
 	CLEANUP_FREE struct bow_parts *parts = read_image(image, &ret, err);
+	const struct bowimg_partition *found = parts ? find(parts, number) : NULL;
 
-	if (parts)
-		ret = bow_parts_check(parts, image, number, false, err);
-	if (!ret)
-		*out = *find(parts, number);
+	if (found)
+		*out = *found;
+	else if (parts)
+		ret = no_such(parts, image, number, err);
 	return ret;
 }

@@ -30,7 +30,7 @@ int bow_parts_check(const struct bow_parts *parts, const char *image, unsigned n
 /* The same, by an image's name, for a partition of it that is to be mounted. */
 int bow_parts_check_image(const char *image, unsigned number, struct bowimg_error *err);
 
-/* The partition of that number, by an image's name. */
+/* The partition of that number, by an image's name; -ENOENT if there is none. */
 int bow_parts_find(const char *image, unsigned number, struct bowimg_partition *out,
 		   struct bowimg_error *err);
 
