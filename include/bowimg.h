@@ -326,9 +326,9 @@ int bowimg_discard(bowimg *img, uint64_t off, uint64_t bytes, struct bowimg_erro
 /*
  * Read the disk as it was at prepare, whatever is being written meanwhile: used blocks bit for bit,
  * free ones as zeros in exact mode, else as they read now. The first call that meets an overwritten
- * block reads the log, and takes memory for it (24 bytes for each run of overwritten blocks at
- * most); handles that are never asked need neither. Errors: -EINVAL beyond the end, -ENOMEM,
- * -EUCLEAN/-EBADMSG damaged log. The backups themselves are not checked: bowimg_verify() does that.
+ * block reads the log, and takes memory for it (32 bytes for each backup, which is of up to 64
+ * blocks); handles that are never asked need neither. A backup is checked when it is first read.
+ * Errors: -EINVAL beyond the end, -ENOMEM, -EUCLEAN/-EBADMSG damaged log or backup.
  */
 int bowimg_read_before(bowimg *img, void *buf, size_t bytes, uint64_t off,
 		       struct bowimg_error *err);
@@ -469,8 +469,8 @@ typedef struct bowimg_look bowimg_look;
 /*
  * Errors: -ENODATA no checkpoint, -EINPROGRESS an interrupted end must be finished first, -EBUSY
  * somebody serves it, -EUCLEAN/-EBADMSG damaged log, -ESTALE changed behind our back (`force`:
- * BOWIMG_FORCE_CHANGED). The backups themselves are not checked: bowimg_verify() does that. Memory:
- * about 24 bytes for each run of overwritten blocks, whatever the image's size.
+ * BOWIMG_FORCE_CHANGED). Memory: about 32 bytes for each backup (of up to 64 blocks), whatever the
+ * image's size.
  */
 int bowimg_look_open(const char *path, unsigned force, bowimg_look **out, struct bowimg_error *err);
 
@@ -489,7 +489,8 @@ enum bowimg_side { BOWIMG_NOW, BOWIMG_BEFORE };
 
 /*
  * Read one side; any offset and length inside the disk. BEFORE: used blocks are those of prepare,
- * bit for bit; free ones zeros in exact mode, else as they read now. -EINVAL beyond the end.
+ * bit for bit; free ones zeros in exact mode, else as they read now. A backup is checked when it is
+ * first read. -EINVAL beyond the end, -ENOMEM, -EBADMSG damaged backup.
  */
 int bowimg_look_read(bowimg_look *look, enum bowimg_side side, void *buf, size_t bytes,
 		     uint64_t off, struct bowimg_error *err);

@@ -7,6 +7,8 @@
 #ifndef BOW_LOG_H
 #define BOW_LOG_H
 
+#include <stdatomic.h>
+
 #include "device/device.h"
 #include "format/format.h"
 #include "maps/blocks.h"
@@ -213,10 +215,22 @@ enum bow_origin_kind {
 	BOW_ORIGIN_AT,	     /* in a backup */
 };
 
-/* A run of blocks whose originals are side by side. */
+/* What one COPY entry saved: its hash covers all of it. */
+struct bow_backup {
+	uint64_t source_blk, hash;
+	uint64_t from_blk; /* where it begins; it may have moved apart */
+	uint32_t count_blk;
+};
+
+/* A run of blocks whose originals are side by side, in the backup that one entry made. */
 struct bow_origin {
-	uint64_t source_blk, count_blk;
-	uint64_t at_blk; /* BOW_NO_BLK: they were all zeros */
+	uint64_t source_blk;
+	uint64_t at_blk; /* BOW_NO_BLK: they were all zeros, for one entry or many */
+	uint64_t hash;
+	uint32_t count_blk;
+	uint8_t skip_blk;    /* of the entry, before this run */
+	uint8_t entry_blk;   /* all of the entry */
+	atomic_bool checked; /* the hash matched */
 };
 
 struct bow_origin_level {
@@ -228,7 +242,7 @@ struct bow_origin_level {
 #define BOW_ORIGIN_LEVELS 64u
 
 /*
- * Where the originals of used blocks are, for reading them in any order: sorted runs of 24 bytes.
+ * Where the originals of used blocks are, for reading them in any order: sorted runs of 32 bytes.
  * Their number is bounded by that of the log's entries. Zero-filled at first; thread safety is the
  * caller's.
  */
@@ -256,6 +270,11 @@ int bow_origins_absorb(struct bow_origins *o, struct bow_origins *more, uint64_t
  */
 uint64_t bow_origins_get(const struct bow_origins *o, uint64_t blk, uint64_t n,
 			 enum bow_origin_kind *kind, uint64_t *at);
+
+/* The backup that blk's original is in, unless it was checked already or there is none. */
+bool bow_origins_unchecked(const struct bow_origins *o, uint64_t blk, struct bow_backup *b);
+/* It matched its hash. May be called while others ask. */
+void bow_origins_checked(const struct bow_origins *o, const struct bow_backup *b);
 
 void bow_origins_release(struct bow_origins *o);
 

@@ -19,16 +19,23 @@
 #include "base/bytes.h"
 #include "log/log.h"
 
+/* Where the entry begins: no two begin at the same block. */
+static uint64_t first_of(const struct bow_origin *run)
+{
+	return run->source_blk - run->skip_blk;
+}
+
+/* Those of two entries stay apart: each has its hash. */
 static bool continues(const struct bow_origin *a, const struct bow_origin *b)
 {
 	if (a->source_blk + a->count_blk != b->source_blk)
 		return false;
 	if (a->at_blk == BOW_NO_BLK || b->at_blk == BOW_NO_BLK)
-		return a->at_blk == b->at_blk;
-	return a->at_blk + a->count_blk == b->at_blk;
+		return a->at_blk == b->at_blk && a->count_blk <= UINT32_MAX - b->count_blk;
+	return first_of(a) == first_of(b) && a->at_blk + a->count_blk == b->at_blk;
 }
 
-/* A sequential writer's entries come in descending order: they are joined as they come. */
+/* A sequential writer's zeros come in descending order: they are joined as they come. */
 static int add(struct bow_origins *o, const struct bow_origin *run)
 {
 	if (o->n_fresh && continues(run, &o->fresh[o->n_fresh - 1])) {
@@ -37,6 +44,7 @@ static int add(struct bow_origins *o, const struct bow_origin *run)
 		last->source_blk = run->source_blk;
 		last->at_blk = run->at_blk;
 		last->count_blk += run->count_blk;
+		last->skip_blk = run->skip_blk;
 		return 0;
 	}
 	if (!o->fresh || o->n_fresh == o->room_fresh) {
@@ -144,7 +152,8 @@ static int seal(struct bow_origins *o)
 
 static int add_zeros(struct bow_origins *o, const struct bow_entry *e)
 {
-	const struct bow_origin run = {e->source_blk, e->count_blk, BOW_NO_BLK};
+	const struct bow_origin run = {
+		.source_blk = e->source_blk, .count_blk = e->count_blk, .at_blk = BOW_NO_BLK};
 
 	return add(o, &run);
 }
@@ -159,7 +168,14 @@ static int add_copy(struct bow_origins *o, const struct bow_walk *w, const struc
 
 	for (; done < e->count_blk; done += run) {
 		run = bow_walk_locate(w, e->dest_blk + done, e->count_blk - done, &now);
-		piece[n++] = (struct bow_origin){e->source_blk + done, run, now};
+		piece[n++] = (struct bow_origin){
+			.source_blk = e->source_blk + done,
+			.at_blk = now,
+			.hash = e->hash,
+			.count_blk = (uint32_t)run,
+			.skip_blk = (uint8_t)done,
+			.entry_blk = (uint8_t)e->count_blk,
+		};
 	}
 	while (n && !rc)
 		rc = add(o, &piece[--n]);
@@ -251,8 +267,7 @@ int bow_origins_absorb(struct bow_origins *o, struct bow_origins *more, uint64_t
  */
 
 /* The last run that begins at or before blk, or NULL; *after: where the next one begins. */
-static const struct bow_origin *find(const struct bow_origin_level *level, uint64_t blk,
-				     uint64_t *after)
+static struct bow_origin *find(const struct bow_origin_level *level, uint64_t blk, uint64_t *after)
 {
 	size_t lo = 0, hi = level->n;
 
@@ -282,28 +297,63 @@ static uint64_t follow(const struct bow_origins *o, uint64_t n, uint64_t *at)
 	return n;
 }
 
-uint64_t bow_origins_get(const struct bow_origins *o, uint64_t blk, uint64_t n,
-			 enum bow_origin_kind *kind, uint64_t *at)
+/* The run that blk is in, or NULL; *n: cut to where the answer changes. */
+static struct bow_origin *run_at(const struct bow_origins *o, uint64_t blk, uint64_t *n)
 {
 	uint64_t after;
 
 	for (unsigned i = 0; i < o->levels; i++) {
-		const struct bow_origin *run = find(&o->level[i], blk, &after);
-		uint64_t in = run ? blk - run->source_blk : 0;
+		struct bow_origin *run = find(&o->level[i], blk, &after);
 
-		if (!run || in >= run->count_blk) {
-			n = bow_min(n, after - blk);
-			continue;
+		if (run && blk - run->source_blk < run->count_blk) {
+			*n = bow_min(*n, run->source_blk + run->count_blk - blk);
+			return run;
 		}
-		n = bow_min(n, run->count_blk - in);
-		*kind = run->at_blk == BOW_NO_BLK ? BOW_ORIGIN_ZEROS : BOW_ORIGIN_AT;
-		if (*kind == BOW_ORIGIN_ZEROS)
-			return n;
-		*at = run->at_blk + in;
-		return follow(o, n, at);
+		*n = bow_min(*n, after - blk);
 	}
+	return NULL;
+}
+
+uint64_t bow_origins_get(const struct bow_origins *o, uint64_t blk, uint64_t n,
+			 enum bow_origin_kind *kind, uint64_t *at)
+{
+	const struct bow_origin *run = run_at(o, blk, &n);
+
 	*kind = BOW_ORIGIN_IN_PLACE;
-	return n;
+	if (run)
+		*kind = run->at_blk == BOW_NO_BLK ? BOW_ORIGIN_ZEROS : BOW_ORIGIN_AT;
+	if (*kind != BOW_ORIGIN_AT)
+		return n;
+	*at = run->at_blk + (blk - run->source_blk);
+	return follow(o, n, at);
+}
+
+bool bow_origins_unchecked(const struct bow_origins *o, uint64_t blk, struct bow_backup *b)
+{
+	uint64_t n = 1;
+	const struct bow_origin *run = run_at(o, blk, &n);
+
+	if (!run || run->at_blk == BOW_NO_BLK || atomic_load(&run->checked))
+		return false;
+	*b = (struct bow_backup){.source_blk = first_of(run),
+				 .hash = run->hash,
+				 .from_blk = run->at_blk,
+				 .count_blk = run->entry_blk};
+	return true;
+}
+
+void bow_origins_checked(const struct bow_origins *o, const struct bow_backup *b)
+{
+	uint64_t end = b->source_blk + b->count_blk, n;
+
+	for (uint64_t blk = b->source_blk; blk < end; blk += n) {
+		struct bow_origin *run;
+
+		n = end - blk;
+		run = run_at(o, blk, &n);
+		if (run)
+			atomic_store(&run->checked, true);
+	}
 }
 
 void bow_origins_release(struct bow_origins *o)

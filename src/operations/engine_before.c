@@ -9,6 +9,10 @@
  * states change after the data is there.) Everything else is looked at anew when that op has ended;
  * a block's life goes forward only, so that this ends.
  *
+ * A backup is checked against its hash when the first of its blocks is read (all of it is read
+ * then, 256 KiB at most). One that is rotten is no loss as long as the block itself was not
+ * overwritten; its hash says whether that is so, whoever writes meanwhile.
+ *
  * Where the backups are is read from the log when somebody first asks, and what was logged since
  * when a newer one is needed (log/origins.c): a disk that is only served pays nothing for this
  * view, neither time nor memory. The log is read without stopping its writer, up to the last record
@@ -19,6 +23,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "operations/engine.h"
 
 /* ---- where the backups are --------------------------------------------------------------------
@@ -196,8 +201,10 @@ static bool stays(struct bowimg *img, uint64_t at)
 	return held;
 }
 
-static int read_saved(struct bowimg *img, const struct part *p, size_t *done,
-		      struct bowimg_error *err)
+/* Read from its first block on what of the part is in one place; *done: the bytes (0: ask again).
+ */
+static int read_backup(struct bowimg *img, const struct part *p, size_t *done,
+		       struct bowimg_error *err)
 {
 	uint64_t at = 0, seen, n;
 	enum bow_origin_kind kind;
@@ -216,6 +223,57 @@ static int read_saved(struct bowimg *img, const struct part *p, size_t *done,
 	}
 	/* Saved, or moved on, since the log was read. */
 	return learn_more(img, seen, err);
+}
+
+/* All of a backup, checked: every piece of it was where it was read from, so only rot can differ.
+ */
+static int read_whole(struct bowimg *img, const struct bow_backup *b, uint8_t *buf,
+		      struct bowimg_error *err)
+{
+	size_t bytes = bow_super_bytes(&img->sb, b->source_blk, b->count_blk), k;
+	int rc = 0;
+
+	for (size_t at = 0; at < bytes && !rc; at += k) {
+		struct part p = {buf + at, bytes - at, b->source_blk * BOW_BLOCK + at};
+
+		rc = read_backup(img, &p, &k, err);
+	}
+	if (rc)
+		return rc;
+	if (!bow_backup_ok(b, &img->sb, buf))
+		return bow_backup_try_source(b, img->dev, &img->sb, buf, err);
+	pthread_rwlock_rdlock(&img->origins_lock);
+	bow_origins_checked(&img->origins, b);
+	pthread_rwlock_unlock(&img->origins_lock);
+	return 0;
+}
+
+/* A backup of which nothing was read yet is read and checked as a whole. */
+static int read_saved(struct bowimg *img, const struct part *p, size_t *done,
+		      struct bowimg_error *err)
+{
+	CLEANUP_FREE uint8_t *all = NULL;
+	struct bow_backup b;
+	bool unchecked;
+	size_t from;
+	int rc;
+
+	pthread_rwlock_rdlock(&img->origins_lock);
+	unchecked = bow_origins_unchecked(&img->origins, p->off / BOW_BLOCK, &b);
+	pthread_rwlock_unlock(&img->origins_lock);
+	if (!unchecked)
+		return read_backup(img, p, done, err);
+	*done = 0;
+	all = malloc((size_t)b.count_blk * BOW_BLOCK);
+	if (!all)
+		return bow_err_errno(err, -ENOMEM, "check a backup");
+	rc = read_whole(img, &b, all, err);
+	if (rc)
+		return rc;
+	from = (size_t)(p->off - b.source_blk * BOW_BLOCK);
+	*done = bow_min(p->bytes, (size_t)b.count_blk * BOW_BLOCK - from);
+	memcpy(p->buf, all + from, *done);
+	return 0;
 }
 
 /* Read from the beginning of the part what is of one kind; *done bytes (0: ask again). */

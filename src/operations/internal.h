@@ -96,6 +96,15 @@ struct bow_progress {
 };
 void bow_progress_add(struct bow_progress *p, uint64_t bytes);
 
+/* ---- backup.c ---------------------------------------------------------------------------------
+ */
+
+/* Is buf, read from a backup, what was saved there? */
+bool bow_backup_ok(const struct bow_backup *b, const struct bow_super *sb, const void *buf);
+/* It is not: read the blocks themselves, which may never have been overwritten. -EBADMSG: lost. */
+int bow_backup_try_source(const struct bow_backup *b, struct bow_dev *dev,
+			  const struct bow_super *sb, uint8_t *buf, struct bowimg_error *err);
+
 /* ---- restore.c: the log's backups, checked and brought back -----------------------------------
  */
 

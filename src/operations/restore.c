@@ -6,14 +6,10 @@
  * blocks are written: so the restore is a set of independent copies, in any order, restartable and
  * idempotent [I5]. They are collected, sorted by where they go, and joined into big pieces.
  *
- * A backup that does not match its hash is no loss where the block itself still has the content:
- * the power cut took a copy that was never needed, or an earlier run restored the block and has
- * begun to zero the free space. Where neither matches the image is damaged, and that is found out
- * before the first write [I6].
+ * All backups are checked before the first write [I6] (backup.c).
  */
 #include "operations/internal.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,56 +18,29 @@
 #define BATCH 65536u			  /* restores sorted at a time; 2.5 MiB */
 #define PIECE_BLK (4u * BOW_COPY_MAX_BLK) /* largest single transfer: 1 MiB */
 
-struct item {
-	uint64_t source_blk, from_blk, hash;
-	uint32_t count_blk;
-};
-
 struct restorer {
 	struct bow_checkpoint *cp;
 	struct bowimg_end_report *report;
 	struct bow_progress progress;
-	struct item *items;
+	struct bow_backup *items;
 	uint32_t n;
 	uint8_t *buf; /* PIECE_BLK blocks */
 };
-
-static bool content_ok(const struct bow_checkpoint *cp, const void *buf, uint64_t source_blk,
-		       uint32_t count_blk, uint64_t hash)
-{
-	return bow_hash(buf, bow_super_bytes(&cp->sb, source_blk, count_blk), cp->sb.seed) == hash;
-}
-
-/* The backup is bad: is the block itself what it should be brought back to? */
-static int check_source(const struct bow_checkpoint *cp, const struct item *it, uint8_t *buf,
-			struct bowimg_error *err)
-{
-	size_t bytes = bow_super_bytes(&cp->sb, it->source_blk, it->count_blk);
-	int rc = bow_dev_read(cp->dev, buf, bytes, it->source_blk * BOW_BLOCK, err);
-
-	if (rc || content_ok(cp, buf, it->source_blk, it->count_blk, it->hash))
-		return rc;
-	bow_err(err, -EBADMSG,
-		"the backup of %" PRIu32 " block(s) from %" PRIu64
-		" is damaged (it is at block %" PRIu64 ")",
-		it->count_blk, it->source_blk, it->from_blk);
-	bow_err_hint(err, "the image was not changed; look for the reason before trying anything");
-	return -EBADMSG;
-}
 
 static int check_entry(void *ctx, struct bow_walk *w, const struct bow_entry *e,
 		       struct bowimg_error *err)
 {
 	struct restorer *r = ctx;
-	struct item it = {.source_blk = e->source_blk, .count_blk = e->count_blk, .hash = e->hash};
+	struct bow_backup b = {
+		.source_blk = e->source_blk, .count_blk = e->count_blk, .hash = e->hash};
 	int rc;
 
 	if (e->type != BOW_ENTRY_COPY || e->flags & BOW_ENTRY_MOVE || bow_walk_is_redo(w, e))
 		return 0;
-	bow_walk_locate(w, e->dest_blk, e->count_blk, &it.from_blk);
+	bow_walk_locate(w, e->dest_blk, e->count_blk, &b.from_blk);
 	rc = bow_walk_read(w, e->dest_blk, e->count_blk, w->buf, err);
-	if (!rc && !content_ok(r->cp, w->buf, e->source_blk, e->count_blk, e->hash))
-		rc = check_source(r->cp, &it, w->buf, err);
+	if (!rc && !bow_backup_ok(&b, &r->cp->sb, w->buf))
+		rc = bow_backup_try_source(&b, r->cp->dev, &r->cp->sb, w->buf, err);
 	if (!rc)
 		bow_progress_add(&r->progress, (uint64_t)e->count_blk * BOW_BLOCK);
 	return rc;
@@ -94,17 +63,17 @@ static int write_back(struct restorer *r, uint64_t source_blk, uint64_t count_bl
  * Restore one item whose content is in buf: write it, or leave the block alone where it is right
  * already and the backup is not.
  */
-static int restore_one(struct restorer *r, const struct item *it, uint8_t *buf,
+static int restore_one(struct restorer *r, const struct bow_backup *it, uint8_t *buf,
 		       struct bowimg_error *err)
 {
-	if (!content_ok(r->cp, buf, it->source_blk, it->count_blk, it->hash))
-		return check_source(r->cp, it, buf, err);
+	if (!bow_backup_ok(it, &r->cp->sb, buf))
+		return bow_backup_try_source(it, r->cp->dev, &r->cp->sb, buf, err);
 	return write_back(r, it->source_blk, it->count_blk, buf, err);
 }
 
 static int by_source(const void *a, const void *b)
 {
-	const struct item *x = a, *y = b;
+	const struct bow_backup *x = a, *y = b;
 
 	return x->source_blk < y->source_blk ? -1 : x->source_blk > y->source_blk;
 }
@@ -112,7 +81,7 @@ static int by_source(const void *a, const void *b)
 /* How many items from i on continue each other on both sides, up to one piece. */
 static uint32_t joined(const struct restorer *r, uint32_t i, uint32_t *blocks)
 {
-	const struct item *it = &r->items[i];
+	const struct bow_backup *it = &r->items[i];
 	uint32_t k = 1, total = it->count_blk;
 
 	while (i + k < r->n && it[k].source_blk == it->source_blk + total &&
@@ -127,8 +96,7 @@ static bool all_ok(const struct restorer *r, uint32_t i, uint32_t k)
 	const uint8_t *p = r->buf;
 
 	for (; k--; p += (size_t)r->items[i++].count_blk * BOW_BLOCK)
-		if (!content_ok(r->cp, p, r->items[i].source_blk, r->items[i].count_blk,
-				r->items[i].hash))
+		if (!bow_backup_ok(&r->items[i], &r->cp->sb, p))
 			return false;
 	return true;
 }
@@ -138,7 +106,7 @@ static int restore_each(struct restorer *r, uint32_t i, uint32_t k, struct bowim
 	int rc = 0;
 
 	for (; k-- && !rc; i++) {
-		const struct item *it = &r->items[i];
+		const struct bow_backup *it = &r->items[i];
 
 		rc = bow_dev_read(r->cp->dev, r->buf, (size_t)it->count_blk * BOW_BLOCK,
 				  it->from_blk * BOW_BLOCK, err);
@@ -187,7 +155,7 @@ static int restore_entry(void *ctx, struct bow_walk *w, const struct bow_entry *
 			 struct bowimg_error *err)
 {
 	struct restorer *r = ctx;
-	struct item *it = &r->items[r->n];
+	struct bow_backup *it = &r->items[r->n];
 	int rc;
 
 	if (e->type == BOW_ENTRY_ZERO)

@@ -132,6 +132,17 @@ added /sub/new - " ]
 	grep -q '^deleted   /file1$' <<<"$output"
 }
 
+@test "a damaged backup is told, and not compared: exit 6" {
+	prepared
+	change "rm file1"
+	change "rm file2"
+	# The oldest but that of block 0.
+	dest=$("$BOWIMG" log --json disk.img | json '[.[] | select(.type == "copy" and .source > 0)][-1].dest')
+	printf 'XXXX' | dd of=disk.img bs=1 seek=$((dest * 4096 + 100)) conv=notrunc status=none
+	expect 1 diff --force=changed disk.img
+	refused 6 'the backup of .* is damaged' diff --files --force=changed disk.img
+}
+
 @test "an archive's suffix must be known, and it must not be the image: exit 2" {
 	prepared
 	refused 2 "suffix" diff --tar=layer.rar disk.img

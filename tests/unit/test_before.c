@@ -171,16 +171,21 @@ static void assert_before(struct stage *s, uint64_t blk, uint64_t n)
 	assert_memory_equal(got, s->original + blk * BOW_BLOCK, n * BOW_BLOCK);
 }
 
-/* Where the original of a saved block is. */
-static uint64_t place_of(struct stage *s, uint64_t blk)
+/* Where the original of a saved block is, once another one was asked for. */
+static uint64_t known_place_of(struct stage *s, uint64_t blk)
 {
 	enum bow_origin_kind kind;
 	uint64_t at = 0;
 
-	assert_before(s, blk, 1);
 	bow_origins_get(&s->img->origins, blk, 1, &kind, &at);
 	assert_int_equal(kind, BOW_ORIGIN_AT);
 	return at;
+}
+
+static uint64_t place_of(struct stage *s, uint64_t blk)
+{
+	assert_before(s, blk, 1);
+	return known_place_of(s, blk);
 }
 
 /* ---- tests ------------------------------------------------------------------------------------
@@ -247,6 +252,43 @@ static void a_backup_that_moved_meanwhile_is_followed(void **state)
 	}
 }
 
+/* Nothing of A's backup was read yet. */
+static void a_backup_that_moves_while_it_is_checked_is_followed(void **state)
+{
+	struct stage *s = *state;
+
+	assert_int_equal(write_block(s, A, 2), 0);
+	assert_int_equal(write_block(s, B, 2), 0);
+	assert_before(s, B, 1);
+	s->target_blk = known_place_of(s, A);
+	s->read_off = s->target_blk * BOW_BLOCK;
+	s->act = overwrite;
+	assert_before(s, A, 1);
+	assert_int_equal(s->read_off, NOWHERE);
+	assert_int_not_equal(place_of(s, A), s->target_blk);
+}
+
+static void a_rotten_backup_is_told_and_the_rest_can_be_read(void **state)
+{
+	struct stage *s = *state;
+	uint8_t block[BOW_BLOCK], *rotten;
+
+	assert_int_equal(write_block(s, A, 2), 0);
+	assert_int_equal(write_block(s, B, 2), 0);
+	assert_before(s, B, 1);
+	rotten = mem_dev_bytes(s->dev) + known_place_of(s, A) * BOW_BLOCK + 9;
+	*rotten ^= 1;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(bowimg_read_before(s->img, block, 100, A * BOW_BLOCK + 50,
+						    &s->err),
+				 -EBADMSG);
+		assert_non_null(strstr(s->err.message, "is damaged"));
+	}
+	assert_before(s, B, 1);
+	*rotten ^= 1;
+	assert_before(s, A, 1);
+}
+
 static void a_part_of_the_log_that_moves_while_it_is_read_is_read_again(void **state)
 {
 	struct stage *s = *state;
@@ -282,6 +324,8 @@ int main(void)
 		TEST(an_original_that_was_overwritten_meanwhile_is_found_in_its_backup),
 		TEST(a_backup_whose_block_is_just_being_overwritten_is_not_believed),
 		TEST(a_backup_that_moved_meanwhile_is_followed),
+		TEST(a_backup_that_moves_while_it_is_checked_is_followed),
+		TEST(a_rotten_backup_is_told_and_the_rest_can_be_read),
 		TEST(a_part_of_the_log_that_moves_while_it_is_read_is_read_again),
 		TEST(what_lies_beyond_the_end_is_refused),
 	};

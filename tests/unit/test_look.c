@@ -212,6 +212,71 @@ static void block_0_is_among_the_changes_only_if_it_differs(void **state)
 	done(&h, look);
 }
 
+static int read_blk(struct hand_log *h, bowimg_look *look, uint64_t blk, uint8_t *block)
+{
+	bow_err_clear(&h->err);
+	return bowimg_look_read(look, BOWIMG_BEFORE, block, BOW_BLOCK, blk * BOW_BLOCK, &h->err);
+}
+
+static void a_rotten_backup_is_told_and_not_shown(void **state)
+{
+	uint8_t block[BOW_BLOCK];
+	bowimg_look *look;
+	struct hand_log h;
+
+	(void)state;
+	write_log(&h);
+	look = look_at(&h, 0);
+	hand_block(&h, X)[7] ^= 1;
+	/* One hash covers both, wherever they are. */
+	for (uint64_t blk = A; blk < A + 2; blk++) {
+		assert_int_equal(read_blk(&h, look, blk, block), -EBADMSG);
+		assert_non_null(
+			strstr(h.err.message, "the backup of 2 block(s) from 4 is damaged"));
+	}
+	assert_int_equal(byte_of(look, BOWIMG_NOW, A), 0xee);
+	assert_block(look, D, D + 1, D + 1);
+	hand_block(&h, X)[7] ^= 1;
+	assert_block(look, A + 1, A + 2, 0xee);
+	done(&h, look);
+}
+
+static void a_rotten_backup_of_what_was_not_overwritten_is_no_loss(void **state)
+{
+	bowimg_look *look;
+	struct hand_log h;
+
+	(void)state;
+	write_log(&h);
+	hand_log_one(&h, hand_copy(&h, D, Z + 2, 2, 0));
+	look = look_at(&h, 0);
+	hand_block(&h, Z + 2)[7] ^= 1;
+	assert_block(look, D, D + 1, D + 1);
+	assert_block(look, D + 1, D + 2, D + 2);
+	done(&h, look);
+}
+
+static void with_a_rotten_block_0_the_rest_can_be_looked_at(void **state)
+{
+	uint8_t block[BOW_BLOCK];
+	struct changes all = {0};
+	bowimg_look *look;
+	struct hand_log h;
+
+	(void)state;
+	write_log(&h);
+	memcpy(hand_block(&h, HAND_LIVE0), hand_block(&h, HAND_ORIGINAL0), BOW_BLOCK);
+	hand_block(&h, HAND_ORIGINAL0)[7] ^= 1;
+	assert_int_equal(bow_super_write(h.dev, &h.sb, &h.err), 0);
+	bow_note_render(&h.sb, (char *)hand_block(&h, 0) + BOW_SUPER_BYTES);
+	assert_int_equal(bow_look_open_dev(h.dev, BOWIMG_FORCE_CHANGED, &look, &h.err), 0);
+	assert_int_equal(read_blk(&h, look, 0, block), -EBADMSG);
+	assert_block(look, A, A + 1, 0xee);
+	assert_int_equal(bowimg_look_changes(look, note, &all, NULL), 0);
+	assert_int_equal(all.c[0].off, 0);
+	done(&h, look);
+}
+
 static void what_was_free_is_told_in_runs(void **state)
 {
 	struct bowimg_look_info info;
@@ -284,6 +349,9 @@ int main(void)
 		cmocka_unit_test(reads_need_not_be_aligned),
 		cmocka_unit_test(changes_are_told_in_order_and_by_kind),
 		cmocka_unit_test(block_0_is_among_the_changes_only_if_it_differs),
+		cmocka_unit_test(a_rotten_backup_is_told_and_not_shown),
+		cmocka_unit_test(a_rotten_backup_of_what_was_not_overwritten_is_no_loss),
+		cmocka_unit_test(with_a_rotten_block_0_the_rest_can_be_looked_at),
 		cmocka_unit_test(what_was_free_is_told_in_runs),
 		cmocka_unit_test(only_an_open_checkpoint_has_two_sides),
 	};

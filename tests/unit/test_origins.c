@@ -60,7 +60,8 @@ static void each_kind_of_original_is_found(void **state)
 	hand_log_release(&h);
 }
 
-static void neighbours_are_one_run(void **state)
+/* Zeros are joined; each backup has a hash of its own. */
+static void neighbouring_zeros_are_one_run(void **state)
 {
 	struct bow_origins o = {0};
 	struct hand_log h;
@@ -73,10 +74,11 @@ static void neighbours_are_one_run(void **state)
 	hand_log_one(&h, hand_mark(BOW_ENTRY_ZERO, B + 1, 1));
 	hand_log_one(&h, hand_mark(BOW_ENTRY_ZERO, B, 1));
 	assert_int_equal(add_records(&h, &o, 0), 0);
-	assert_origin(&o, A, 3, BOW_ORIGIN_AT, X);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_origin(&o, A + i, 1, BOW_ORIGIN_AT, X + i);
 	assert_origin(&o, B, 2, BOW_ORIGIN_ZEROS, 0);
 	assert_int_equal(o.levels, 1);
-	assert_int_equal(o.level[0].n, 3);
+	assert_int_equal(o.level[0].n, 5);
 	bow_origins_release(&o);
 	hand_log_release(&h);
 }
@@ -96,6 +98,38 @@ static void a_backup_that_moved_in_pieces_is_found_in_pieces(void **state)
 	assert_origin(&o, A + 1, 1, BOW_ORIGIN_AT, Y);
 	assert_origin(&o, A + 2, 1, BOW_ORIGIN_AT, Z);
 	assert_origin(&o, A + 3, 1, BOW_ORIGIN_AT, X + 3);
+	bow_origins_release(&o);
+	hand_log_release(&h);
+}
+
+static void a_backup_is_checked_as_a_whole_and_once(void **state)
+{
+	struct bow_backup b;
+	struct bow_origins o = {0};
+	struct bow_entry e;
+	struct hand_log h;
+
+	(void)state;
+	hand_log_begin(&h, 512, 1);
+	e = hand_copy(&h, A, X, 4, 0);
+	hand_log_one(&h, e);
+	hand_log_one(&h, hand_copy(&h, A + 4, X + 4, 1, 0));
+	hand_log_one(&h, hand_copy(&h, X + 1, Z, 2, BOW_ENTRY_MOVE));
+	hand_log_one(&h, hand_mark(BOW_ENTRY_ZERO, C, 1));
+	assert_int_equal(add_records(&h, &o, 0), 0);
+	assert_false(bow_origins_unchecked(&o, 1, &b));
+	assert_false(bow_origins_unchecked(&o, C, &b));
+	for (uint64_t blk = A; blk < A + 4; blk++) {
+		assert_true(bow_origins_unchecked(&o, blk, &b));
+		assert_int_equal(b.source_blk, A);
+		assert_int_equal(b.count_blk, 4);
+		assert_int_equal(b.hash, e.hash);
+	}
+	bow_origins_checked(&o, &b);
+	for (uint64_t blk = A; blk < A + 4; blk++)
+		assert_false(bow_origins_unchecked(&o, blk, &b));
+	assert_true(bow_origins_unchecked(&o, A + 4, &b));
+	assert_int_equal(b.source_blk, A + 4);
 	bow_origins_release(&o);
 	hand_log_release(&h);
 }
@@ -211,7 +245,8 @@ static void add_level(struct mirror *m, struct rng *r, uint32_t runs)
 			k++;
 		}
 		if (k)
-			more.level[0].runs[n++] = (struct bow_origin){blk, k, at};
+			more.level[0].runs[n++] = (struct bow_origin){
+				.source_blk = blk, .count_blk = k, .at_blk = at};
 		blk += k;
 		m->places += k + rng_below(r, 2);
 	}
@@ -278,8 +313,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_kind_of_original_is_found),
-		cmocka_unit_test(neighbours_are_one_run),
+		cmocka_unit_test(neighbouring_zeros_are_one_run),
 		cmocka_unit_test(a_backup_that_moved_in_pieces_is_found_in_pieces),
+		cmocka_unit_test(a_backup_is_checked_as_a_whole_and_once),
 		cmocka_unit_test(a_copy_that_a_power_cut_took_is_no_place),
 		cmocka_unit_test(what_is_logged_later_is_added),
 		cmocka_unit_test(records_beyond_the_given_end_do_not_count),
