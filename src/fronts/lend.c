@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fronts/fd_passing.h"
 #include "fronts/fuse.h"
 #include "fronts/mounts.h"
 
@@ -42,62 +43,19 @@ int bow_lend_hold(const char *dir, struct bowimg_error *err)
 	return fd < 0 ? bow_err_errno(err, -errno, "opening %s", dir) : fd;
 }
 
-/* A message of one byte, with room for a descriptor beside it. */
-struct parcel {
-	char byte;
-	struct iovec data;
-	_Alignas(struct cmsghdr) char beside[CMSG_SPACE(sizeof(int))];
-	struct msghdr message;
-};
-
-static void init_parcel(struct parcel *p)
-{
-	memset(p, 0, sizeof(*p));
-	p->data = (struct iovec){&p->byte, 1};
-	p->message.msg_iov = &p->data;
-	p->message.msg_iovlen = 1;
-	p->message.msg_control = p->beside;
-	p->message.msg_controllen = sizeof(p->beside);
-}
-
 /* After a fork among threads: nothing but system calls. */
 static _Noreturn void open_and_send(int sock, const char *path)
 {
-	struct parcel p;
 	int fd;
 
 	if (sock > 3)
 		close_range(3, (unsigned)sock - 1, 0);
 	close_range((unsigned)sock + 1, ~0u, 0);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	init_parcel(&p);
-	struct cmsghdr *c = CMSG_FIRSTHDR(&p.message);
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	_exit(fd >= 0 && sendmsg(sock, &p.message, MSG_NOSIGNAL) == 1 ? 0 : 1);
+	_exit(fd >= 0 && bow_fd_send(sock, fd) == 0 ? 0 : 1);
 }
 
-static int receive(int sock)
-{
-	struct parcel p;
-	ssize_t n;
-	int fd;
-
-	init_parcel(&p);
-	do
-		n = recvmsg(sock, &p.message, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&p.message) : NULL;
-	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(fd)))
-		return -EIO;
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
-/* Open it by another process; -errno. */
-static int open_elsewhere(const char *path)
+int bow_lend_open(const char *path)
 {
 	int ends[2], fd;
 
@@ -109,7 +67,7 @@ static int open_elsewhere(const char *path)
 	fd = pid < 0 ? -errno : 0;
 	close(ends[1]);
 	if (pid > 0) {
-		fd = receive(ends[0]);
+		fd = bow_fd_receive(ends[0]);
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	}
@@ -126,7 +84,7 @@ static int open_file(struct shown *s, struct bowimg_error *err)
 	if (s->hold < 0)
 		return s->hold;
 	snprintf(path, sizeof(path), "%s/" BOW_FUSE_FILE, s->dir);
-	s->fd = open_elsewhere(path);
+	s->fd = bow_lend_open(path);
 	if (s->fd < 0)
 		return bow_err_errno(err, s->fd, "opening %s", path);
 	if (bow_mounts_remove(s->dir, MNT_DETACH, NULL) == 0)

@@ -17,7 +17,8 @@ extern const struct bowimg_helpers bow_lend_helpers;
  */
 #define BOW_LEND_PATIENCE_MS 10000
 
-/* ---- for the two halves -----------------------------------------------------------------------
+/* ---- for those who show something in this way
+ * -----------------------------------------------------------------------
  */
 
 /* A private directory for the mount. */
@@ -28,6 +29,9 @@ int bow_lend_make_dir(char dir[PATH_MAX], struct bowimg_error *err);
  * of its file is on its way. -errno.
  */
 int bow_lend_hold(const char *dir, struct bowimg_error *err);
+
+/* Open a file of that mount for reading, by another process; the descriptor, or -errno. */
+int bow_lend_open(const char *path);
 
 /* lend_trim.c: the `trim` of the helpers. */
 int bow_lend_trim(void *ctx, bowimg_volume *vol, const char *fs_type, struct bowimg_error *err);

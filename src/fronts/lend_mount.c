@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "fronts/fuse.h"
 #include "fronts/loop.h"
+#include "fronts/mounts.h"
 
 /* How long the kernel may take to let go of the device after the unmount. */
 enum { IDLE_TRIES = 500, IDLE_PAUSE_MS = 20 };
@@ -105,46 +106,14 @@ static int attach(struct mounter *m, struct bowimg_error *err)
 	return ret;
 }
 
-/* Why, in the kernel's own words, where it has some; they come as "e text". */
-static int fail_mount(const struct mounter *m, int fs_fd, int code, struct bowimg_error *err)
-{
-	char text[200];
-	ssize_t n = read(fs_fd, text, sizeof(text) - 1);
-
-	text[n > 0 ? n : 0] = '\0';
-	text[strcspn(text, "\n")] = '\0';
-	if (n > 2)
-		bow_err(err, code, "mounting it as %s: %s (\"%s\")", m->fs_type, strerror(-code),
-			text + 2);
-	else
-		bow_err_errno(err, code, "mounting it as %s", m->fs_type);
-	bow_err_hint(err, "check the file system with its own tools; the kernel's messages (dmesg) "
-			  "tell more");
-	return code;
-}
-
 static int mount_it(struct mounter *m, struct bowimg_error *err)
 {
-	CLEANUP_CLOSE int fs_fd = fsopen(m->fs_type, FSOPEN_CLOEXEC);
-
-	if (fs_fd < 0 && errno == ENODEV) {
-		bow_err(err, -EOPNOTSUPP, "this kernel cannot mount %s", m->fs_type);
-		bow_err_hint(err, "install the package partclone (apt install partclone)");
-		return -EOPNOTSUPP;
-	}
-	if (fs_fd < 0)
-		return bow_err_errno(err, -errno, "mounting it as %s", m->fs_type);
 	/* An XFS that is a copy of a mounted one would be refused for its UUID. */
-	if (fsconfig(fs_fd, FSCONFIG_SET_STRING, "source", m->loop.path, 0) < 0 ||
-	    fsconfig(fs_fd, FSCONFIG_SET_FLAG, "ro", NULL, 0) < 0 ||
-	    (!strcmp(m->fs_type, "xfs") &&
-	     fsconfig(fs_fd, FSCONFIG_SET_FLAG, "nouuid", NULL, 0) < 0) ||
-	    fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return fail_mount(m, fs_fd, -errno, err);
-	m->mount_fd = fsmount(fs_fd, FSMOUNT_CLOEXEC,
-			      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-				      MOUNT_ATTR_NOEXEC);
-	return m->mount_fd < 0 ? fail_mount(m, fs_fd, -errno, err) : 0;
+	m->mount_fd = bow_mounts_detached(m->fs_type, m->loop.path,
+					  strcmp(m->fs_type, "xfs") == 0 ? "nouuid" : NULL, err);
+	if (m->mount_fd == -EOPNOTSUPP)
+		bow_err_hint(err, "install the package partclone (apt install partclone)");
+	return m->mount_fd < 0 ? m->mount_fd : 0;
 }
 
 /* Is this root really on our device? btrfs has device numbers of its own. */

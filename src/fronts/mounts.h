@@ -42,6 +42,15 @@ bool bow_mounts_has(const char *target, const char *device);
 int bow_mounts_add(const char *device, const char *target, const char *options, int signal_fd,
 		   struct bowimg_error *err);
 
+/*
+ * mount_detached.c: mount what is on a device for reading only, without devices, set-user-ID and
+ * programs, at no place in the tree of files: it goes with the descriptor that is returned and all
+ * that were opened through it, however their processes end. `option` is "flag" or "key=value", or
+ * NULL. -EOPNOTSUPP: this kernel does not know `type`; else what the kernel says, with its words.
+ */
+int bow_mounts_detached(const char *type, const char *device, const char *option,
+			struct bowimg_error *err);
+
 /* umount2() with MNT_* flags; as a user for a FUSE mount of his own by fusermount3. -EBUSY if in
  * use. */
 int bow_mounts_remove(const char *target, int flags, struct bowimg_error *err);
