@@ -31,41 +31,41 @@ const char *bow_diff_type_name(char type)
 	}
 }
 
-static char type_of(const struct bow_ext_inode *i)
+static char type_of(const struct bow_inode *i)
 {
-	switch (bow_ext_type(i)) {
-	case LINUX_S_IFREG:
+	switch (bow_inode_type(i)) {
+	case S_IFREG:
 		return 'f';
-	case LINUX_S_IFDIR:
+	case S_IFDIR:
 		return 'd';
-	case LINUX_S_IFLNK:
+	case S_IFLNK:
 		return 'l';
-	case LINUX_S_IFCHR:
+	case S_IFCHR:
 		return 'c';
-	case LINUX_S_IFBLK:
+	case S_IFBLK:
 		return 'b';
-	case LINUX_S_IFIFO:
+	case S_IFIFO:
 		return 'p';
-	case LINUX_S_IFSOCK:
+	case S_IFSOCK:
 		return 's';
 	default:
 		return '?';
 	}
 }
 
-static int side_of_item(struct bow_diff *d, enum bowimg_side side, ext2_ino_t ino, char *type,
+static int side_of_item(struct bow_diff *d, enum bowimg_side side, uint32_t ino, char *type,
 			uint64_t *size, struct bowimg_error *err)
 {
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	int rc;
 
 	if (!ino)
 		return 0;
-	rc = bow_diff_inode(d, side, ino, &inode, err);
+	rc = d->ops->inode(d, side, ino, &inode, err);
 	if (rc)
 		return rc;
 	*type = type_of(&inode);
-	*size = *type == 'd' ? 0 : bow_ext_size(&inode);
+	*size = *type == 'd' ? 0 : inode.size;
 	return 0;
 }
 
@@ -93,7 +93,7 @@ static bool is_wanted(const struct bow_diff *d, unsigned what)
 }
 
 /* The same path on both sides; nothing to say where only the number differs. */
-static int add_pair(struct bow_diff *d, const struct bow_diff_link *l, ext2_ino_t before,
+static int add_pair(struct bow_diff *d, const struct bow_diff_link *l, uint32_t before,
 		    struct bowimg_error *err)
 {
 	struct bow_diff_item item = {.kind = BOW_DIFF_MODIFIED,
@@ -173,11 +173,11 @@ static bool is_in_place(const struct bow_diff_link *l)
 }
 
 /* Could this removed and this added name of one number be one file, renamed? */
-static int is_renamed(struct bow_diff *d, ext2_ino_t ino, bool dirs, bool *yes,
+static int is_renamed(struct bow_diff *d, uint32_t ino, bool dirs, bool *yes,
 		      struct bowimg_error *err)
 {
 	const struct bow_diff_file *f = bow_diff_find_file(d, ino);
-	struct bow_ext_inode now, before;
+	struct bow_inode now, before;
 	int rc = bow_diff_is_lasting_dir(d, ino, yes, err);
 
 	if (rc || dirs)
@@ -185,11 +185,11 @@ static int is_renamed(struct bow_diff *d, ext2_ino_t ino, bool dirs, bool *yes,
 	*yes = !*yes && d->related && (!f || f->same);
 	if (!*yes || !f)
 		return 0;
-	rc = bow_diff_inode(d, BOWIMG_NOW, ino, &now, err);
+	rc = d->ops->inode(d, BOWIMG_NOW, ino, &now, err);
 	if (!rc)
-		rc = bow_diff_inode(d, BOWIMG_BEFORE, ino, &before, err);
+		rc = d->ops->inode(d, BOWIMG_BEFORE, ino, &before, err);
 	/* Without a generation or a time of birth the number may have been given away again. */
-	*yes = !rc && (bow_ext_is_unique(&now) || !(f->what & (BOW_DIFF_SIZE | BOW_DIFF_TIMES)));
+	*yes = !rc && (bow_inode_is_unique(&now) || !(f->what & (BOW_DIFF_SIZE | BOW_DIFF_TIMES)));
 	return rc;
 }
 

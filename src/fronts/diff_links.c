@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which names came and went. A directory that is the same one on both sides is read where its
- * blocks changed: an entry that moved to another block is in changed blocks on both sides, and so
- * cancels out. Of one that was deleted or made all entries count; its inode changed, and so it is
- * among the files.
+ * Which names came and went. A directory that is the same one on both sides is read where it
+ * changed. Of one that was deleted or made all entries count; its inode changed, and so it is among
+ * the files.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "fronts/diff_private.h"
 
 struct name {
 	const char *text;
-	ext2_ino_t ino;
+	uint32_t ino;
 };
 
 struct names {
@@ -24,7 +22,7 @@ struct names {
 
 struct dir {
 	struct bow_diff *d;
-	struct bow_ext_inode inode[BOW_SIDES];
+	uint32_t ino;
 	struct names names[BOW_SIDES];
 	struct bow_arena arena;
 };
@@ -42,7 +40,7 @@ int bow_diff_add_link(struct bow_diff *d, struct bow_diff_links *to, const struc
 	return v[to->n++].name ? 0 : bow_diff_no_memory(err);
 }
 
-static int keep_name(void *ctx, const struct bow_ext_entry *e, struct bowimg_error *err)
+static int keep_name(void *ctx, const struct bow_entry *e, struct bowimg_error *err)
 {
 	struct names *names = ctx;
 	struct name *v = bow_grow(names->v, names->n, &names->room, sizeof(*v));
@@ -54,36 +52,12 @@ static int keep_name(void *ctx, const struct bow_ext_entry *e, struct bowimg_err
 	return v[names->n++].text ? 0 : bow_diff_no_memory(err);
 }
 
-static int on_piece(void *ctx, uint64_t logical, uint64_t n, const uint64_t blk[BOW_SIDES],
-		    struct bowimg_error *err)
+static int keep_changed(void *ctx, enum bowimg_side side, const struct bow_entry *e,
+			struct bowimg_error *err)
 {
 	struct dir *dir = ctx;
-	int rc = 0;
 
-	for (int side = 0; side < BOW_SIDES; side++) {
-		struct bow_ext_side *s = &dir->d->side[side];
-		const uint64_t size_blk =
-			bow_div_up(bow_ext_size(&dir->inode[side]), s->fs->blocksize);
-
-		for (uint64_t k = 0; !rc && blk[side] && k < n && logical + k < size_blk; k++)
-			rc = bow_ext_walk_dir_block(s, &dir->inode[side], blk[side] + k, keep_name,
-						    &dir->names[side], err);
-	}
-	return rc;
-}
-
-static int read_changed(struct dir *dir, struct bowimg_error *err)
-{
-	struct bow_ext_runs runs[BOW_SIDES] = {{0}, {0}};
-	int rc = 0;
-
-	for (int side = 0; side < BOW_SIDES && !rc; side++)
-		rc = bow_ext_load_runs(&dir->d->side[side], &dir->inode[side], &runs[side], err);
-	if (!rc)
-		rc = bow_diff_pieces(dir->d, runs, on_piece, dir, err);
-	for (int side = 0; side < BOW_SIDES; side++)
-		bow_ext_free_runs(&runs[side]);
-	return rc;
+	return keep_name(&dir->names[side], e, err);
 }
 
 static int by_text(const void *a, const void *b)
@@ -95,8 +69,7 @@ static int by_text(const void *a, const void *b)
 static int emit_one(struct dir *dir, enum bowimg_side side, const struct name *name,
 		    struct bowimg_error *err)
 {
-	const struct bow_diff_link l = {
-		.parent = dir->inode[side].ino, .ino = name->ino, .name = name->text};
+	const struct bow_diff_link l = {.parent = dir->ino, .ino = name->ino, .name = name->text};
 
 	return bow_diff_add_link(dir->d, side == BOWIMG_NOW ? &dir->d->added : &dir->d->removed, &l,
 				 err);
@@ -105,10 +78,8 @@ static int emit_one(struct dir *dir, enum bowimg_side side, const struct name *n
 static int emit_both(struct dir *dir, const struct name *now, const struct name *before,
 		     struct bowimg_error *err)
 {
-	const struct bow_diff_link l = {.parent = dir->inode[BOWIMG_NOW].ino,
-					.ino = now->ino,
-					.ino_before = before->ino,
-					.name = now->text};
+	const struct bow_diff_link l = {
+		.parent = dir->ino, .ino = now->ino, .ino_before = before->ino, .name = now->text};
 
 	return now->ino == before->ino ? 0 : bow_diff_add_link(dir->d, &dir->d->replaced, &l, err);
 }
@@ -141,14 +112,15 @@ static int compare_names(struct dir *dir, struct bowimg_error *err)
 
 static int read_names(struct dir *dir, const struct bow_diff_file *f, struct bowimg_error *err)
 {
+	const struct bow_diff_ops *ops = dir->d->ops;
 	int rc = 0;
 
-	if (f->same && !bow_ext_is_inline(&dir->inode[0]) && !bow_ext_is_inline(&dir->inode[1]))
-		return read_changed(dir, err);
+	if (f->same)
+		return ops->walk_changed(dir->d, f->ino, keep_changed, dir, err);
 	for (int side = 0; side < BOW_SIDES && !rc; side++)
-		if (LINUX_S_ISDIR(f->mode[side]))
-			rc = bow_ext_walk_dir(&dir->d->side[side], &dir->inode[side], keep_name,
-					      &dir->names[side], err);
+		if (S_ISDIR(f->mode[side]))
+			rc = ops->walk_dir(dir->d, (enum bowimg_side)side, f->ino, keep_name,
+					   &dir->names[side], err);
 	return rc;
 }
 
@@ -166,15 +138,12 @@ static int one_side_only(struct dir *dir, struct bowimg_error *err)
 
 static int one_dir(struct bow_diff *d, const struct bow_diff_file *f, struct bowimg_error *err)
 {
-	struct dir dir = {.d = d};
-	int rc = 0;
+	struct dir dir = {.d = d, .ino = f->ino};
+	int rc;
 
-	for (int side = 0; side < BOW_SIDES && !rc; side++) {
+	for (int side = 0; side < BOW_SIDES; side++)
 		dir.names[side].arena = &dir.arena;
-		rc = bow_diff_inode(d, (enum bowimg_side)side, f->ino, &dir.inode[side], err);
-	}
-	if (!rc)
-		rc = read_names(&dir, f, err);
+	rc = read_names(&dir, f, err);
 	if (!rc)
 		rc = f->same ? compare_names(&dir, err) : one_side_only(&dir, err);
 	for (int side = 0; side < BOW_SIDES; side++)
@@ -189,8 +158,8 @@ int bow_diff_find_links(struct bow_diff *d, struct bowimg_error *err)
 
 	for (size_t i = 0; !rc && i < d->n_files; i++) {
 		bow_diff_progress(d, "compare directories", i, d->n_files);
-		if (LINUX_S_ISDIR(d->files[i].mode[BOWIMG_NOW]) ||
-		    LINUX_S_ISDIR(d->files[i].mode[BOWIMG_BEFORE]))
+		if (S_ISDIR(d->files[i].mode[BOWIMG_NOW]) ||
+		    S_ISDIR(d->files[i].mode[BOWIMG_BEFORE]))
 			rc = one_dir(d, &d->files[i], err);
 	}
 	return rc;

@@ -16,18 +16,18 @@
 
 /* ---- directories that were there all the time ------------------------------------------------ */
 
-int bow_diff_is_lasting_dir(struct bow_diff *d, ext2_ino_t ino, bool *yes, struct bowimg_error *err)
+int bow_diff_is_lasting_dir(struct bow_diff *d, uint32_t ino, bool *yes, struct bowimg_error *err)
 {
 	const struct bow_diff_file *f = bow_diff_find_file(d, ino);
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	int rc;
 
-	*yes = f && f->same && LINUX_S_ISDIR(f->mode[BOWIMG_NOW]);
+	*yes = f && f->same && S_ISDIR(f->mode[BOWIMG_NOW]);
 	if (f || !d->related)
 		return 0;
 	/* Not among the files: unchanged. */
-	rc = bow_diff_inode(d, BOWIMG_NOW, ino, &inode, err);
-	*yes = !rc && bow_ext_in_use(&inode) && bow_ext_type(&inode) == LINUX_S_IFDIR;
+	rc = d->ops->inode(d, BOWIMG_NOW, ino, &inode, err);
+	*yes = !rc && inode.in_use && bow_inode_type(&inode) == S_IFDIR;
 	return rc;
 }
 
@@ -97,7 +97,7 @@ static int collect_new(struct bow_diff *d, struct new_names *out, struct bowimg_
 }
 
 /* How many of them name this inode. */
-static uint32_t count_new(const struct new_names *names, ext2_ino_t ino)
+static uint32_t count_new(const struct new_names *names, uint32_t ino)
 {
 	size_t low = 0, high = names->n, n = 0;
 
@@ -126,7 +126,7 @@ static bool is_new(const struct new_names *names, const struct bow_diff_link *li
 static int want_file(struct bow_diff *d, struct bow_diff_file *f, const struct new_names *names,
 		     struct bow_paths *now, struct bowimg_error *err)
 {
-	const bool dir = LINUX_S_ISDIR(f->mode[BOWIMG_NOW]);
+	const bool dir = S_ISDIR(f->mode[BOWIMG_NOW]);
 	const uint32_t fresh = count_new(names, f->ino);
 	const bool has_kept = dir ? fresh == 0 : f->links_now > fresh;
 	int rc = 0;
@@ -154,23 +154,22 @@ static int want_files(struct bow_diff *d, const struct new_names *names, struct 
 }
 
 /* The nearest directory upwards, before, that is there now. */
-static int find_anchor(struct bow_diff *d, ext2_ino_t dir, ext2_ino_t *out,
-		       struct bowimg_error *err)
+static int find_anchor(struct bow_diff *d, uint32_t dir, uint32_t *out, struct bowimg_error *err)
 {
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	bool lasting = false;
 	int rc = 0;
 
-	for (unsigned depth = 0; dir != EXT2_ROOT_INO; depth++) {
+	for (unsigned depth = 0; dir != BOW_ROOT_INO; depth++) {
 		if (depth > DEPTH_MAX)
-			return bow_ext_bad(&d->side[BOWIMG_BEFORE], err,
-					   "directories are nested too deeply");
+			return bow_diff_bad(d, BOWIMG_BEFORE, "directories are nested too deeply",
+					    err);
 		rc = bow_diff_is_lasting_dir(d, dir, &lasting, err);
 		if (!rc && !lasting)
-			rc = bow_diff_inode(d, BOWIMG_BEFORE, dir, &inode, err);
-		if (rc || lasting || bow_ext_type(&inode) != LINUX_S_IFDIR)
+			rc = d->ops->inode(d, BOWIMG_BEFORE, dir, &inode, err);
+		if (rc || lasting || bow_inode_type(&inode) != S_IFDIR)
 			break;
-		rc = bow_ext_parent(&d->side[BOWIMG_BEFORE], &inode, &dir, err);
+		rc = d->ops->parent(d, BOWIMG_BEFORE, dir, &dir, err);
 		if (rc)
 			break;
 	}
@@ -181,7 +180,7 @@ static int find_anchor(struct bow_diff *d, ext2_ino_t dir, ext2_ino_t *out,
 static int want_links(struct bow_diff *d, struct bow_paths *paths[BOW_SIDES],
 		      struct bowimg_error *err)
 {
-	ext2_ino_t anchor = 0;
+	uint32_t anchor = 0;
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < d->added.n; i++)
@@ -205,7 +204,7 @@ static int want_links(struct bow_diff *d, struct bow_paths *paths[BOW_SIDES],
 	return rc;
 }
 
-static int on_found(struct bow_diff *d, ext2_ino_t ino, ext2_ino_t parent, const char *name,
+static int on_found(struct bow_diff *d, uint32_t ino, uint32_t parent, const char *name,
 		    struct bowimg_error *err)
 {
 	const struct bow_diff_link l = {.parent = parent, .ino = ino, .name = name};
@@ -286,7 +285,7 @@ static int keep_dirs(struct bow_diff *d, const struct new_names *names, struct b
 	for (size_t i = 0; !rc && i < d->n_files; i++) {
 		struct bow_diff_link l = {.ino = d->files[i].ino, .name = ""};
 
-		if (!LINUX_S_ISDIR(d->files[i].mode[BOWIMG_NOW]) || count_new(names, l.ino) ||
+		if (!S_ISDIR(d->files[i].mode[BOWIMG_NOW]) || count_new(names, l.ino) ||
 		    !(d->files[i].what || (d->opts.all_links && !d->files[i].same)))
 			continue;
 		l.parent = bow_paths_parent(now, l.ino);

@@ -19,7 +19,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "fronts/diff_private.h"
+#include "fronts/diff_ext.h"
 
 #define CHUNK_BYTES (256u << 10)
 
@@ -47,15 +47,15 @@ static void settle_group(struct bow_diff *d, const struct bow_ext_side *s, dgrp_
 static void settle_layout(struct bow_diff *d)
 {
 	for (int side = 0; side < BOW_SIDES; side++)
-		for (dgrp_t g = 0; g < d->side[side].fs->group_desc_count; g++)
-			settle_group(d, &d->side[side], g);
+		for (dgrp_t g = 0; g < d->ext->side[side].fs->group_desc_count; g++)
+			settle_group(d, &d->ext->side[side], g);
 }
 
 /* Blocks of one group that its bitmap had as free. */
 static int settle_free_of(struct bow_diff *d, dgrp_t group, uint8_t *bitmap,
 			  struct bowimg_error *err)
 {
-	struct bow_ext_side *s = &d->side[BOWIMG_BEFORE];
+	struct bow_ext_side *s = &d->ext->side[BOWIMG_BEFORE];
 	const uint64_t first = ext2fs_group_first_block2(s->fs, group);
 	const uint64_t end = ext2fs_group_last_block2(s->fs, group) + 1;
 	const bool all_free = ext2fs_has_group_desc_csum(s->fs) &&
@@ -81,7 +81,7 @@ static int settle_free_of(struct bow_diff *d, dgrp_t group, uint8_t *bitmap,
 
 static int settle_free(struct bow_diff *d, struct bowimg_error *err)
 {
-	ext2_filsys fs = d->side[BOWIMG_BEFORE].fs;
+	ext2_filsys fs = d->ext->side[BOWIMG_BEFORE].fs;
 	CLEANUP_FREE uint8_t *bitmap = malloc(fs->blocksize);
 	const uint64_t end = ext2fs_blocks_count(fs->super);
 	int rc = bitmap ? 0 : bow_diff_no_memory(err);
@@ -106,21 +106,21 @@ static int settle_inode(struct bow_diff *d, enum bowimg_side side, ext2_ino_t in
 			struct bowimg_error *err)
 {
 	struct bow_ext_inode inode;
-	int rc = bow_diff_inode(d, side, ino, &inode, err);
+	int rc = bow_diff_ext_inode(d, side, ino, &inode, err);
 
 	if (rc || !bow_ext_in_use(&inode))
 		return rc;
-	return bow_ext_walk_runs(&d->side[side], &inode, settle_run, d, err);
+	return bow_ext_walk_runs(&d->ext->side[side], &inode, settle_run, d, err);
 }
 
 /* Journal, quota, orphan list; the resize inode owns what is settled as part of the layout. */
 static int settle_hidden(struct bow_diff *d, enum bowimg_side side, struct bowimg_error *err)
 {
-	struct ext2_super_block *super = d->side[side].fs->super;
+	struct ext2_super_block *super = d->ext->side[side].fs->super;
 	int rc = 0;
 
 	for (ext2_ino_t ino = 1; !rc && ino < EXT2_FIRST_INO(super); ino++)
-		if (bow_diff_is_hidden(d, ino) && ino != EXT2_RESIZE_INO)
+		if (bow_diff_ext_is_hidden(d, ino) && ino != EXT2_RESIZE_INO)
 			rc = settle_inode(d, side, ino, err);
 	if (!rc && ext2fs_has_feature_orphan_file(super))
 		rc = settle_inode(d, side, super->s_orphan_file_inum, err);
@@ -149,7 +149,8 @@ static int settle_equal_run(struct bow_diff *d, uint64_t blk, uint64_t n,
 	for (uint64_t k; !rc && n; blk += k, n -= k) {
 		k = bow_min(n, CHUNK_BYTES / size);
 		for (int side = 0; side < BOW_SIDES && !rc; side++)
-			rc = bow_ext_read_blocks(&d->side[side], blk, (unsigned)k, buf[side], err);
+			rc = bow_ext_read_blocks(&d->ext->side[side], blk, (unsigned)k, buf[side],
+						 err);
 		for (uint64_t i = 0; !rc && i < k; i++)
 			if (memcmp(buf[0] + i * size, buf[1] + i * size, size) == 0)
 				bow_changed_settle(&d->changed, blk + i, blk + i + 1);
@@ -193,16 +194,16 @@ static int try_owner(struct bow_diff *d, const struct bow_ext_inode *inode,
 	struct owner o = {.d = d};
 	int rc;
 
-	if (!bow_ext_in_use(inode) || bow_diff_is_hidden(d, inode->ino))
+	if (!bow_ext_in_use(inode) || bow_diff_ext_is_hidden(d, inode->ino))
 		return 0;
-	rc = bow_ext_walk_runs(&d->side[BOWIMG_BEFORE], inode, owner_run, &o, err);
+	rc = bow_ext_walk_runs(&d->ext->side[BOWIMG_BEFORE], inode, owner_run, &o, err);
 	return rc || !o.owns ? rc : bow_diff_add_file(d, inode->ino, err);
 }
 
 static int search_group(struct bow_diff *d, ext2_inode_scan scan, dgrp_t group,
 			struct bowimg_error *err)
 {
-	struct bow_ext_side *s = &d->side[BOWIMG_BEFORE];
+	struct bow_ext_side *s = &d->ext->side[BOWIMG_BEFORE];
 	const ext2_ino_t per_group = s->fs->super->s_inodes_per_group;
 	errcode_t code = ext2fs_inode_scan_goto_blockgroup(scan, (int)group);
 	struct bow_ext_inode inode = {0};
@@ -223,7 +224,7 @@ static int search_group(struct bow_diff *d, ext2_inode_scan scan, dgrp_t group,
 /* Files lie in the groups of their inodes, or near them: from the first open block outwards. */
 static int search(struct bow_diff *d, ext2_inode_scan scan, struct bowimg_error *err)
 {
-	ext2_filsys fs = d->side[BOWIMG_BEFORE].fs;
+	ext2_filsys fs = d->ext->side[BOWIMG_BEFORE].fs;
 	const int64_t groups = fs->group_desc_count;
 	uint64_t blk = 0;
 	int64_t home;
@@ -248,7 +249,7 @@ static int search(struct bow_diff *d, ext2_inode_scan scan, struct bowimg_error 
 
 int bow_diff_find_owners(struct bow_diff *d, struct bowimg_error *err)
 {
-	struct bow_ext_side *s = &d->side[BOWIMG_BEFORE];
+	struct bow_ext_side *s = &d->ext->side[BOWIMG_BEFORE];
 	const size_t known = d->n_files;
 	ext2_inode_scan scan;
 	errcode_t code;

@@ -20,7 +20,7 @@
 #define IDLE BOW_TARGETS_NONE /* nothing is missing */
 
 struct dir {
-	ext2_ino_t ino;
+	uint32_t ino;
 	uint32_t parent;  /* index; BOW_NO_DIR: not reached from the root yet */
 	const char *name; /* in its parent */
 	bool must, asked; /* to be read; its ancestors are noted */
@@ -34,8 +34,7 @@ struct queued {
 
 struct bow_paths {
 	struct bow_diff *d;
-	struct bow_ext_side *side;
-	enum bowimg_side which;
+	enum bowimg_side side;
 	struct bow_targets targets;
 	struct dir *dirs;
 	size_t n_dirs, room_dirs;
@@ -48,7 +47,7 @@ struct bow_paths {
 
 /* ---- known directories ----------------------------------------------------------------------- */
 
-static uint32_t *slot_of(const struct bow_paths *p, ext2_ino_t ino)
+static uint32_t *slot_of(const struct bow_paths *p, uint32_t ino)
 {
 	size_t i = (ino * UINT32_C(2654435761)) & (p->hash_room - 1);
 
@@ -72,7 +71,7 @@ static int grow_hash(struct bow_paths *p)
 	return 0;
 }
 
-static int get_dir(struct bow_paths *p, ext2_ino_t ino, uint32_t *index, struct bowimg_error *err)
+static int get_dir(struct bow_paths *p, uint32_t ino, uint32_t *index, struct bowimg_error *err)
 {
 	struct dir *v;
 	uint32_t *slot;
@@ -100,13 +99,13 @@ int bow_paths_new(struct bow_diff *d, enum bowimg_side side, struct bow_paths **
 
 	if (!p)
 		return bow_diff_no_memory(err);
-	*p = (struct bow_paths){.d = d, .side = &d->side[side], .which = side};
-	if (get_dir(p, EXT2_ROOT_INO, &root, err)) {
+	*p = (struct bow_paths){.d = d, .side = side};
+	if (get_dir(p, BOW_ROOT_INO, &root, err)) {
 		bow_paths_free(p);
 		return -ENOMEM;
 	}
 	p->dirs[root] = (struct dir){
-		.ino = EXT2_ROOT_INO, .parent = root, .name = "", .asked = true, .bytes = 1};
+		.ino = BOW_ROOT_INO, .parent = root, .name = "", .asked = true, .bytes = 1};
 	*out = p;
 	return 0;
 }
@@ -126,18 +125,18 @@ void bow_paths_free(struct bow_paths *p)
 /* ---- what is wanted -------------------------------------------------------------------------- */
 
 /* Upwards until the root, or a directory whose ancestors are noted: so that loops end, too. */
-int bow_paths_want_dir(struct bow_paths *p, ext2_ino_t ino, struct bowimg_error *err)
+int bow_paths_want_dir(struct bow_paths *p, uint32_t ino, struct bowimg_error *err)
 {
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	uint32_t i;
 	int rc = get_dir(p, ino, &i, err);
 
 	while (!rc && !p->dirs[i].asked) {
 		p->dirs[i].asked = true;
-		rc = bow_diff_inode(p->d, p->which, ino, &inode, err);
-		if (rc || !bow_ext_in_use(&inode) || bow_ext_type(&inode) != LINUX_S_IFDIR)
+		rc = p->d->ops->inode(p->d, p->side, ino, &inode, err);
+		if (rc || !inode.in_use || bow_inode_type(&inode) != S_IFDIR)
 			return rc;
-		rc = bow_ext_parent(p->side, &inode, &ino, err);
+		rc = p->d->ops->parent(p->d, p->side, ino, &ino, err);
 		if (!rc)
 			rc = get_dir(p, ino, &i, err);
 		if (!rc)
@@ -146,7 +145,7 @@ int bow_paths_want_dir(struct bow_paths *p, ext2_ino_t ino, struct bowimg_error 
 	return rc;
 }
 
-int bow_paths_want_links(struct bow_paths *p, ext2_ino_t ino, uint32_t links,
+int bow_paths_want_links(struct bow_paths *p, uint32_t ino, uint32_t links,
 			 struct bowimg_error *err)
 {
 	return bow_targets_add(&p->targets, ino, links) ? bow_diff_no_memory(err) : 0;
@@ -226,27 +225,27 @@ static bool dequeue(struct bow_paths *p, uint32_t *dir)
 struct reading {
 	struct bow_paths *p;
 	uint32_t dir;
-	int (*found)(struct bow_diff *d, ext2_ino_t ino, ext2_ino_t parent, const char *name,
+	int (*found)(struct bow_diff *d, uint32_t ino, uint32_t parent, const char *name,
 		     struct bowimg_error *err);
 };
 
 /* Where entries have no types, as on ext2 of old, the inode says whether it is a directory. */
-static int is_dir(struct bow_paths *p, const struct bow_ext_entry *e, bool *yes,
+static int is_dir(struct bow_paths *p, const struct bow_entry *e, bool *yes,
 		  struct bowimg_error *err)
 {
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	int rc;
 
 	*yes = e->may_be_dir;
-	if (!*yes || ext2fs_has_feature_filetype(p->side->fs->super))
+	if (!*yes || e->is_typed)
 		return 0;
-	rc = bow_diff_inode(p->d, p->which, e->ino, &inode, err);
-	*yes = !rc && bow_ext_type(&inode) == LINUX_S_IFDIR;
+	rc = p->d->ops->inode(p->d, p->side, e->ino, &inode, err);
+	*yes = !rc && bow_inode_type(&inode) == S_IFDIR;
 	return rc;
 }
 
 /* One that was asked for always counts; others may lead to what is missing. */
-static int meet_dir(struct reading *r, const struct bow_ext_entry *e, struct bowimg_error *err)
+static int meet_dir(struct reading *r, const struct bow_entry *e, struct bowimg_error *err)
 {
 	struct bow_paths *p = r->p;
 	struct dir *dir;
@@ -264,12 +263,12 @@ static int meet_dir(struct reading *r, const struct bow_ext_entry *e, struct bow
 	if (!dir->name)
 		return bow_diff_no_memory(err);
 	if (dir->bytes > BOW_PATH_BYTES_MAX)
-		return bow_ext_bad(p->side, err, "directories are nested too deeply");
+		return bow_diff_bad(p->d, p->side, "directories are nested too deeply", err);
 	dir->parent = r->dir;
 	return enqueue(p, i, err);
 }
 
-static int on_entry(void *ctx, const struct bow_ext_entry *e, struct bowimg_error *err)
+static int on_entry(void *ctx, const struct bow_entry *e, struct bowimg_error *err)
 {
 	struct reading *r = ctx;
 	bool dir = false;
@@ -283,12 +282,12 @@ static int on_entry(void *ctx, const struct bow_ext_entry *e, struct bowimg_erro
 }
 
 int bow_paths_search(struct bow_paths *p,
-		     int (*found)(struct bow_diff *d, ext2_ino_t ino, ext2_ino_t parent,
+		     int (*found)(struct bow_diff *d, uint32_t ino, uint32_t parent,
 				  const char *name, struct bowimg_error *err),
 		     struct bowimg_error *err)
 {
 	struct reading r = {.p = p, .found = found};
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	uint64_t done = 0;
 	int rc;
 
@@ -298,9 +297,9 @@ int bow_paths_search(struct bow_paths *p,
 	while (!rc && dequeue(p, &r.dir)) {
 		bow_diff_progress(p->d, "search names", done, done + p->n_queue + 1);
 		done++;
-		rc = bow_diff_inode(p->d, p->which, p->dirs[r.dir].ino, &inode, err);
-		if (!rc && bow_ext_in_use(&inode) && bow_ext_type(&inode) == LINUX_S_IFDIR)
-			rc = bow_ext_walk_dir(p->side, &inode, on_entry, &r, err);
+		rc = p->d->ops->inode(p->d, p->side, p->dirs[r.dir].ino, &inode, err);
+		if (!rc && inode.in_use && bow_inode_type(&inode) == S_IFDIR)
+			rc = p->d->ops->walk_dir(p->d, p->side, inode.ino, on_entry, &r, err);
 	}
 	return rc;
 }
@@ -327,21 +326,21 @@ static char *write_path(const struct bow_paths *p, uint32_t i, const char *name,
 }
 
 /* NULL: unknown, or not below the root. */
-static struct dir *reached(const struct bow_paths *p, ext2_ino_t ino)
+static struct dir *reached(const struct bow_paths *p, uint32_t ino)
 {
 	const uint32_t index = *slot_of(p, ino);
 
 	return index && p->dirs[index - 1].parent != BOW_NO_DIR ? &p->dirs[index - 1] : NULL;
 }
 
-ext2_ino_t bow_paths_parent(const struct bow_paths *p, ext2_ino_t dir)
+uint32_t bow_paths_parent(const struct bow_paths *p, uint32_t dir)
 {
 	const struct dir *d = reached(p, dir);
 
 	return d ? p->dirs[d->parent].ino : 0;
 }
 
-bool bow_paths_mark(struct bow_paths *p, ext2_ino_t dir)
+bool bow_paths_mark(struct bow_paths *p, uint32_t dir)
 {
 	struct dir *d = reached(p, dir);
 
@@ -351,7 +350,7 @@ bool bow_paths_mark(struct bow_paths *p, ext2_ino_t dir)
 	return true;
 }
 
-int bow_paths_get(struct bow_paths *p, ext2_ino_t ino, const char *name, const char **out,
+int bow_paths_get(struct bow_paths *p, uint32_t ino, const char *name, const char **out,
 		  struct bowimg_error *err)
 {
 	const struct dir *dir = reached(p, ino);
@@ -370,7 +369,7 @@ int bow_paths_get(struct bow_paths *p, ext2_ino_t ino, const char *name, const c
 	if (!path)
 		return bow_diff_no_memory(err);
 	if (p->d->names.bytes > BOW_PATHS_BYTES_MAX)
-		return bow_ext_bad(p->side, err, "its changed paths are too long in all");
+		return bow_diff_bad(p->d, p->side, "its changed paths are too long in all", err);
 	*out = write_path(p, (uint32_t)(dir - p->dirs), name, path, bytes);
 	return 0;
 }

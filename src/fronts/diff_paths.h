@@ -10,7 +10,7 @@
 /* Inodes whose names are looked for. Filled with zeros it is empty. */
 struct bow_targets {
 	struct bow_target {
-		ext2_ino_t ino;
+		uint32_t ino;
 		uint32_t missing; /* names not found yet */
 	} * v;
 	size_t n, room;
@@ -19,11 +19,11 @@ struct bow_targets {
 	size_t open; /* with something missing */
 };
 
-int bow_targets_add(struct bow_targets *t, ext2_ino_t ino, uint32_t names); /* -ENOMEM */
+int bow_targets_add(struct bow_targets *t, uint32_t ino, uint32_t names); /* -ENOMEM */
 int bow_targets_seal(struct bow_targets *t); /* after all adding, before the rest; -ENOMEM */
 void bow_targets_release(struct bow_targets *t);
-bool bow_targets_found(struct bow_targets *t, ext2_ino_t ino); /* is it one? counts the name */
+bool bow_targets_found(struct bow_targets *t, uint32_t ino); /* is it one? counts the name */
 /* How far the nearest number with something missing is; BOW_TARGETS_NONE: nothing is. */
-uint32_t bow_targets_distance(struct bow_targets *t, ext2_ino_t ino);
+uint32_t bow_targets_distance(struct bow_targets *t, uint32_t ino);
 
 #endif

@@ -4,7 +4,7 @@
  * So a large file of which a little was overwritten costs that little.
  */
 #include "base/bytes.h"
-#include "fronts/diff_private.h"
+#include "fronts/diff_ext.h"
 
 struct merge {
 	const struct bow_diff *d;

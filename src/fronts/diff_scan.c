@@ -8,29 +8,19 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "fronts/diff_private.h"
+#include "fronts/diff_ext.h"
 
 #define CHUNK_BYTES (256u << 10)
 
-int bow_diff_add_file(struct bow_diff *d, ext2_ino_t ino, struct bowimg_error *err)
+bool bow_diff_ext_is_hidden(const struct bow_diff *d, ext2_ino_t ino)
 {
-	struct bow_diff_file *v = bow_grow(d->files, d->n_files, &d->room_files, sizeof(*v));
-
-	if (!v)
-		return bow_diff_no_memory(err);
-	d->files = v;
-	v[d->n_files++] = (struct bow_diff_file){.ino = ino};
-	return 0;
-}
-
-bool bow_diff_is_hidden(const struct bow_diff *d, ext2_ino_t ino)
-{
-	return ino < EXT2_FIRST_INO(d->side[BOWIMG_NOW].fs->super) && ino != EXT2_ROOT_INO;
+	return ino < EXT2_FIRST_INO(d->ext->side[BOWIMG_NOW].fs->super) && ino != EXT2_ROOT_INO;
 }
 
 static bool is_same_table(const struct bow_diff *d, dgrp_t group)
 {
-	const struct bow_ext_side *now = &d->side[BOWIMG_NOW], *before = &d->side[BOWIMG_BEFORE];
+	const struct bow_ext_side *now = &d->ext->side[BOWIMG_NOW],
+				  *before = &d->ext->side[BOWIMG_BEFORE];
 
 	return group < now->fs->group_desc_count && group < before->fs->group_desc_count &&
 	       ext2fs_inode_table_loc(now->fs, group) == ext2fs_inode_table_loc(before->fs, group);
@@ -38,26 +28,26 @@ static bool is_same_table(const struct bow_diff *d, dgrp_t group)
 
 static ext2_ino_t first_ino(const struct bow_diff *d, dgrp_t group)
 {
-	return group * d->side[BOWIMG_NOW].fs->super->s_inodes_per_group + 1;
+	return group * d->ext->side[BOWIMG_NOW].fs->super->s_inodes_per_group + 1;
 }
 
 static uint32_t used(const struct bow_diff *d, dgrp_t group)
 {
-	return (uint32_t)bow_max(bow_ext_table_used(&d->side[BOWIMG_NOW], group),
-				 bow_ext_table_used(&d->side[BOWIMG_BEFORE], group));
+	return (uint32_t)bow_max(bow_ext_table_used(&d->ext->side[BOWIMG_NOW], group),
+				 bow_ext_table_used(&d->ext->side[BOWIMG_BEFORE], group));
 }
 
 /* Compare n blocks of a table, read into both buffers, inode by inode. */
 static int compare_slots(struct bow_diff *d, ext2_ino_t first, uint8_t *const buf[BOW_SIDES],
 			 size_t bytes, ext2_ino_t end, struct bowimg_error *err)
 {
-	const size_t size = EXT2_INODE_SIZE(d->side[BOWIMG_NOW].fs->super);
+	const size_t size = EXT2_INODE_SIZE(d->ext->side[BOWIMG_NOW].fs->super);
 	int rc = 0;
 
 	for (size_t at = 0; !rc && at + size <= bytes; at += size) {
 		const ext2_ino_t ino = first + (ext2_ino_t)(at / size);
 
-		if (ino < end && !bow_diff_is_hidden(d, ino) &&
+		if (ino < end && !bow_diff_ext_is_hidden(d, ino) &&
 		    memcmp(buf[BOWIMG_NOW] + at, buf[BOWIMG_BEFORE] + at, size) != 0)
 			rc = bow_diff_add_file(d, ino, err);
 	}
@@ -67,7 +57,7 @@ static int compare_slots(struct bow_diff *d, ext2_ino_t first, uint8_t *const bu
 static int scan_run(struct bow_diff *d, dgrp_t group, uint64_t blk, uint64_t n,
 		    uint8_t *const buf[BOW_SIDES], struct bowimg_error *err)
 {
-	ext2_filsys fs = d->side[BOWIMG_NOW].fs;
+	ext2_filsys fs = d->ext->side[BOWIMG_NOW].fs;
 	const uint64_t table = ext2fs_inode_table_loc(fs, group);
 	const uint64_t per_blk = fs->blocksize / EXT2_INODE_SIZE(fs->super);
 	const ext2_ino_t first = first_ino(d, group);
@@ -76,7 +66,8 @@ static int scan_run(struct bow_diff *d, dgrp_t group, uint64_t blk, uint64_t n,
 	for (uint64_t k; !rc && n; blk += k, n -= k) {
 		k = bow_min(n, CHUNK_BYTES / fs->blocksize);
 		for (int side = 0; side < BOW_SIDES && !rc; side++)
-			rc = bow_ext_read_blocks(&d->side[side], blk, (unsigned)k, buf[side], err);
+			rc = bow_ext_read_blocks(&d->ext->side[side], blk, (unsigned)k, buf[side],
+						 err);
 		if (!rc)
 			rc = compare_slots(d, first + (ext2_ino_t)((blk - table) * per_blk), buf,
 					   k * fs->blocksize, first + used(d, group), err);
@@ -87,7 +78,7 @@ static int scan_run(struct bow_diff *d, dgrp_t group, uint64_t blk, uint64_t n,
 static int scan_table(struct bow_diff *d, dgrp_t group, uint8_t *const buf[BOW_SIDES],
 		      struct bowimg_error *err)
 {
-	ext2_filsys fs = d->side[BOWIMG_NOW].fs;
+	ext2_filsys fs = d->ext->side[BOWIMG_NOW].fs;
 	const uint64_t table = ext2fs_inode_table_loc(fs, group);
 	const uint64_t end =
 		table +
@@ -107,20 +98,20 @@ static int take_all(struct bow_diff *d, ext2_ino_t first, uint32_t n, struct bow
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && i < n; i++)
-		if (!bow_diff_is_hidden(d, first + i))
+		if (!bow_diff_ext_is_hidden(d, first + i))
 			rc = bow_diff_add_file(d, first + i, err);
 	return rc;
 }
 
 static uint32_t inodes(const struct bow_diff *d, enum bowimg_side side)
 {
-	return d->side[side].fs->super->s_inodes_count;
+	return d->ext->side[side].fs->super->s_inodes_count;
 }
 
 static int scan_tables(struct bow_diff *d, uint8_t *const buf[BOW_SIDES], struct bowimg_error *err)
 {
-	const dgrp_t groups = (dgrp_t)bow_max(d->side[BOWIMG_NOW].fs->group_desc_count,
-					      d->side[BOWIMG_BEFORE].fs->group_desc_count);
+	const dgrp_t groups = (dgrp_t)bow_max(d->ext->side[BOWIMG_NOW].fs->group_desc_count,
+					      d->ext->side[BOWIMG_BEFORE].fs->group_desc_count);
 	int rc = 0;
 
 	for (dgrp_t g = 0; !rc && g < groups; g++) {
@@ -131,7 +122,7 @@ static int scan_tables(struct bow_diff *d, uint8_t *const buf[BOW_SIDES], struct
 	return rc;
 }
 
-int bow_diff_find_files(struct bow_diff *d, struct bowimg_error *err)
+int bow_diff_scan_inodes(struct bow_diff *d, struct bowimg_error *err)
 {
 	CLEANUP_FREE uint8_t *now = malloc(CHUNK_BYTES);
 	CLEANUP_FREE uint8_t *before = malloc(CHUNK_BYTES);
@@ -145,60 +136,4 @@ int bow_diff_find_files(struct bow_diff *d, struct bowimg_error *err)
 			      (uint32_t)bow_max(inodes(d, BOWIMG_NOW), inodes(d, BOWIMG_BEFORE)),
 			      err);
 	return rc ? rc : bow_diff_load_files(d, 0, err);
-}
-
-static int load_file(struct bow_diff *d, struct bow_diff_file *f, struct bowimg_error *err)
-{
-	struct bow_ext_inode inode[BOW_SIDES];
-	int rc = 0;
-
-	for (int side = 0; side < BOW_SIDES && !rc; side++) {
-		rc = bow_diff_inode(d, (enum bowimg_side)side, f->ino, &inode[side], err);
-		if (!rc && bow_ext_in_use(&inode[side]))
-			f->mode[side] = inode[side].raw.i_mode;
-	}
-	if (rc)
-		return rc;
-	f->same = d->related && bow_ext_same_file(&inode[BOWIMG_NOW], &inode[BOWIMG_BEFORE]);
-	f->links_now = f->mode[BOWIMG_NOW] ? inode[BOWIMG_NOW].raw.i_links_count : 0;
-	return 0;
-}
-
-/* What is in use on neither side is dropped. */
-int bow_diff_load_files(struct bow_diff *d, size_t from, struct bowimg_error *err)
-{
-	size_t kept = from;
-
-	for (size_t i = from; i < d->n_files; i++) {
-		struct bow_diff_file f = d->files[i];
-		int rc = load_file(d, &f, err);
-
-		if (rc)
-			return rc;
-		if (f.mode[BOWIMG_NOW] || f.mode[BOWIMG_BEFORE])
-			d->files[kept++] = f;
-	}
-	d->n_files = kept;
-	return 0;
-}
-
-static int by_ino(const void *a, const void *b)
-{
-	const ext2_ino_t x = ((const struct bow_diff_file *)a)->ino;
-	const ext2_ino_t y = ((const struct bow_diff_file *)b)->ino;
-
-	return x < y ? -1 : x > y;
-}
-
-void bow_diff_sort_files(struct bow_diff *d)
-{
-	if (d->n_files)
-		qsort(d->files, d->n_files, sizeof(*d->files), by_ino);
-}
-
-struct bow_diff_file *bow_diff_find_file(const struct bow_diff *d, ext2_ino_t ino)
-{
-	const struct bow_diff_file key = {.ino = ino};
-
-	return d->n_files ? bsearch(&key, d->files, d->n_files, sizeof(key), by_ino) : NULL;
 }

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-int bow_targets_add(struct bow_targets *t, ext2_ino_t ino, uint32_t names)
+int bow_targets_add(struct bow_targets *t, uint32_t ino, uint32_t names)
 {
 	struct bow_target *v = bow_grow(t->v, t->n, &t->room, sizeof(*v));
 
@@ -21,8 +21,8 @@ int bow_targets_add(struct bow_targets *t, ext2_ino_t ino, uint32_t names)
 
 static int by_ino(const void *a, const void *b)
 {
-	const ext2_ino_t x = ((const struct bow_target *)a)->ino;
-	const ext2_ino_t y = ((const struct bow_target *)b)->ino;
+	const uint32_t x = ((const struct bow_target *)a)->ino;
+	const uint32_t y = ((const struct bow_target *)b)->ino;
 
 	return x < y ? -1 : x > y;
 }
@@ -65,7 +65,7 @@ static uint32_t follow(uint32_t *next, uint32_t i)
 }
 
 /* The first place whose number is not below `ino`. */
-static uint32_t place(const struct bow_targets *t, ext2_ino_t ino)
+static uint32_t place(const struct bow_targets *t, uint32_t ino)
 {
 	uint32_t low = 0, high = (uint32_t)t->n;
 
@@ -80,7 +80,7 @@ static uint32_t place(const struct bow_targets *t, ext2_ino_t ino)
 	return low;
 }
 
-bool bow_targets_found(struct bow_targets *t, ext2_ino_t ino)
+bool bow_targets_found(struct bow_targets *t, uint32_t ino)
 {
 	const uint32_t i = place(t, ino);
 
@@ -94,7 +94,7 @@ bool bow_targets_found(struct bow_targets *t, ext2_ino_t ino)
 	return true;
 }
 
-uint32_t bow_targets_distance(struct bow_targets *t, ext2_ino_t ino)
+uint32_t bow_targets_distance(struct bow_targets *t, uint32_t ino)
 {
 	const uint32_t i = place(t, ino);
 	const uint32_t after = follow(t->right, i), before = follow(t->left, i);

@@ -5,7 +5,6 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
-#include "base/grow.h"
 #include "fronts/ext_side.h"
 
 #define INLINE_DATA_NAME "system.data" /* holds file content, and is shown as such */
@@ -67,40 +66,22 @@ int bow_ext_read_link(struct bow_ext_side *s, const struct bow_ext_inode *i, cha
 }
 
 struct collect {
-	struct bow_ext_attrs *out;
+	struct bow_attrs *out;
 	bool no_memory;
 };
 
 static int keep_attr(char *name, char *value, size_t bytes, void *ctx)
 {
 	struct collect *c = ctx;
-	struct bow_ext_attrs *out = c->out;
-	struct bow_ext_attr *v;
 
 	if (strcmp(name, INLINE_DATA_NAME) == 0)
 		return 0;
-	v = bow_grow(out->v, out->n, &out->room, sizeof(*v));
-	if (v) {
-		out->v = v;
-		v[out->n] = (struct bow_ext_attr){strdup(name), malloc(bytes + 1), bytes};
-		v += out->n++;
-	}
-	if (!v || !v->name || !v->value) {
-		c->no_memory = true;
-		return XATTR_ABORT;
-	}
-	memcpy(v->value, value, bytes);
-	return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct bow_ext_attr *)a)->name,
-		      ((const struct bow_ext_attr *)b)->name);
+	c->no_memory = bow_attrs_add(c->out, name, value, bytes) != 0;
+	return c->no_memory ? XATTR_ABORT : 0;
 }
 
 /* ACLs come in Linux' form from a getter only. */
-static int convert_acls(struct ext2_xattr_handle *handle, struct bow_ext_attrs *attrs)
+static int convert_acls(struct ext2_xattr_handle *handle, struct bow_attrs *attrs)
 {
 	size_t bytes;
 	void *value;
@@ -118,8 +99,7 @@ static int convert_acls(struct ext2_xattr_handle *handle, struct bow_ext_attrs *
 }
 
 static int load(struct bow_ext_side *s, const struct bow_ext_inode *i,
-		struct ext2_xattr_handle *handle, struct bow_ext_attrs *out,
-		struct bowimg_error *err)
+		struct ext2_xattr_handle *handle, struct bow_attrs *out, struct bowimg_error *err)
 {
 	struct collect c = {out, false};
 	errcode_t code = ext2fs_xattrs_read(handle);
@@ -133,19 +113,18 @@ static int load(struct bow_ext_side *s, const struct bow_ext_inode *i,
 		return bow_err_errno(err, -ENOMEM, "read attributes");
 	if (convert_acls(handle, out))
 		return bow_ext_bad(s, err, "inode %u has an impossible ACL", i->ino);
-	if (out->n)
-		qsort(out->v, out->n, sizeof(*out->v), by_name);
+	bow_attrs_sort(out);
 	return 0;
 }
 
-int bow_ext_load_attrs(struct bow_ext_side *s, const struct bow_ext_inode *i,
-		       struct bow_ext_attrs *out, struct bowimg_error *err)
+int bow_ext_load_attrs(struct bow_ext_side *s, const struct bow_ext_inode *i, struct bow_attrs *out,
+		       struct bowimg_error *err)
 {
 	struct ext2_xattr_handle *handle;
 	errcode_t code;
 	int rc;
 
-	*out = (struct bow_ext_attrs){0};
+	*out = (struct bow_attrs){0};
 	if (!ext2fs_has_feature_xattr(s->fs->super) &&
 	    !ext2fs_has_feature_inline_data(s->fs->super))
 		return 0;
@@ -155,27 +134,6 @@ int bow_ext_load_attrs(struct bow_ext_side *s, const struct bow_ext_inode *i,
 	rc = load(s, i, handle, out, err);
 	ext2fs_xattrs_close(&handle);
 	if (rc)
-		bow_ext_free_attrs(out);
+		bow_attrs_free(out);
 	return rc;
-}
-
-void bow_ext_free_attrs(struct bow_ext_attrs *attrs)
-{
-	for (size_t k = 0; k < attrs->n; k++) {
-		free(attrs->v[k].name);
-		free(attrs->v[k].value);
-	}
-	free(attrs->v);
-	*attrs = (struct bow_ext_attrs){0};
-}
-
-bool bow_ext_same_attrs(const struct bow_ext_attrs *a, const struct bow_ext_attrs *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t k = 0; k < a->n; k++)
-		if (strcmp(a->v[k].name, b->v[k].name) != 0 || a->v[k].bytes != b->v[k].bytes ||
-		    memcmp(a->v[k].value, b->v[k].value, a->v[k].bytes) != 0)
-			return false;
-	return true;
 }

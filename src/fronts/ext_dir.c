@@ -15,7 +15,7 @@
 struct walk {
 	struct bow_ext_side *side;
 	const struct bow_ext_inode *dir;
-	bow_ext_entry_func *entry;
+	bow_entry_func *entry;
 	void *ctx;
 	uint8_t *block;
 };
@@ -50,8 +50,8 @@ static int one_entry(const struct walk *w, const struct ext2_dir_entry *d, struc
 	const bool typed = ext2fs_has_feature_filetype(w->side->fs->super);
 	const int type = typed ? ext2fs_dirent_file_type(d) : EXT2_FT_UNKNOWN;
 	char name[BOW_EXT_NAME_MAX + 1];
-	const struct bow_ext_entry e = {d->inode, type == EXT2_FT_UNKNOWN || type == EXT2_FT_DIR,
-					name};
+	const struct bow_entry e = {d->inode, type == EXT2_FT_UNKNOWN || type == EXT2_FT_DIR, typed,
+				    name};
 
 	if (d->inode == 0 || (bytes && is_dots(d->name, bytes)))
 		return 0;
@@ -133,8 +133,8 @@ static int walk_with(const struct walk *w, const uint64_t *blk, struct bowimg_er
 	return bow_ext_walk_runs(w->side, w->dir, on_run, (void *)w, err);
 }
 
-int bow_ext_walk_dir(struct bow_ext_side *s, const struct bow_ext_inode *dir,
-		     bow_ext_entry_func *entry, void *ctx, struct bowimg_error *err)
+int bow_ext_walk_dir(struct bow_ext_side *s, const struct bow_ext_inode *dir, bow_entry_func *entry,
+		     void *ctx, struct bowimg_error *err)
 {
 	CLEANUP_FREE uint8_t *block = malloc(s->fs->blocksize);
 	const struct walk w = {s, dir, entry, ctx, block};
@@ -143,7 +143,7 @@ int bow_ext_walk_dir(struct bow_ext_side *s, const struct bow_ext_inode *dir,
 }
 
 int bow_ext_walk_dir_block(struct bow_ext_side *s, const struct bow_ext_inode *dir, uint64_t blk,
-			   bow_ext_entry_func *entry, void *ctx, struct bowimg_error *err)
+			   bow_entry_func *entry, void *ctx, struct bowimg_error *err)
 {
 	CLEANUP_FREE uint8_t *block = malloc(s->fs->blocksize);
 	const struct walk w = {s, dir, entry, ctx, block};

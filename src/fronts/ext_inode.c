@@ -2,7 +2,6 @@
 /* What an inode says of its file. */
 #include <stddef.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bytes.h"
 #include "fronts/ext_side.h"
@@ -34,36 +33,13 @@ static bool has(const struct bow_ext_inode *i, size_t end)
 
 #define HAS(i, field) has(i, offsetof(struct ext2_inode_large, field) + sizeof((i)->raw.field))
 
-bool bow_ext_is_unique(const struct bow_ext_inode *i)
-{
-	return i->raw.i_generation != 0 || (HAS(i, i_crtime) && i->raw.i_crtime != 0);
-}
-
-bool bow_ext_same_file(const struct bow_ext_inode *a, const struct bow_ext_inode *b)
-{
-	if (!bow_ext_in_use(a) || !bow_ext_in_use(b) || bow_ext_type(a) != bow_ext_type(b) ||
-	    a->raw.i_generation != b->raw.i_generation)
-		return false;
-	return !HAS(a, i_crtime) || !HAS(b, i_crtime) || a->raw.i_crtime == b->raw.i_crtime;
-}
-
 uint64_t bow_ext_size(const struct bow_ext_inode *i)
 {
 	return EXT2_I_SIZE(&i->raw);
 }
 
-uint32_t bow_ext_uid(const struct bow_ext_inode *i)
-{
-	return inode_uid(i->raw);
-}
-
-uint32_t bow_ext_gid(const struct bow_ext_inode *i)
-{
-	return inode_gid(i->raw);
-}
-
 /* The two low bits of the extra field continue the seconds, which count from 1901 to 2446. */
-struct timespec bow_ext_mtime(const struct bow_ext_inode *i)
+static struct timespec mtime_of(const struct bow_ext_inode *i)
 {
 	struct timespec t = {.tv_sec = (int32_t)i->raw.i_mtime};
 
@@ -77,10 +53,30 @@ struct timespec bow_ext_mtime(const struct bow_ext_inode *i)
 }
 
 /* The old form has 8 bits each, the new one 12 and 20, in the second word. */
-void bow_ext_device(const struct bow_ext_inode *i, unsigned *major, unsigned *minor)
+static void set_device(const struct bow_ext_inode *i, unsigned *major, unsigned *minor)
 {
 	const uint32_t old = i->raw.i_block[0], new = i->raw.i_block[1];
 
 	*major = old ? old >> 8 & 0xff : new >> 8 & 0xfff;
 	*minor = old ? old & 0xff : (new & 0xff) | (new >> 12 & 0xfff00);
+}
+
+void bow_ext_describe(const struct bow_ext_inode *i, struct bow_inode *out)
+{
+	*out = (struct bow_inode){
+		.ino = i->ino,
+		.in_use = bow_ext_in_use(i),
+		.mode = i->raw.i_mode,
+		.links = i->raw.i_links_count,
+		.uid = inode_uid(i->raw),
+		.gid = inode_gid(i->raw),
+		.size = bow_ext_size(i),
+		.mtime = mtime_of(i),
+		.is_encrypted = i->raw.i_flags & EXT4_ENCRYPT_FL,
+		.generation = i->raw.i_generation,
+		.has_birth = HAS(i, i_crtime),
+	};
+	set_device(i, &out->major, &out->minor);
+	if (out->has_birth)
+		out->birth.tv_sec = i->raw.i_crtime;
 }

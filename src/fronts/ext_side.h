@@ -8,6 +8,7 @@
 #define BOW_FRONTS_EXT_SIDE_H
 
 #include "base/ext_super.h"
+#include "fronts/side.h"
 
 /* ---- ext_side.c ----------------------------------------------------------------------------- */
 
@@ -63,16 +64,9 @@ int bow_ext_read_inode(struct bow_ext_side *s, ext2_ino_t ino, struct bow_ext_in
 		       struct bowimg_error *err);
 
 bool bow_ext_in_use(const struct bow_ext_inode *i);
-/* Both in use and the same file: neither was deleted and its number given to another. */
-bool bow_ext_same_file(const struct bow_ext_inode *a, const struct bow_ext_inode *b);
-/* The inode carries what tells it from a later one of the same number. */
-bool bow_ext_is_unique(const struct bow_ext_inode *i);
-
 uint64_t bow_ext_size(const struct bow_ext_inode *i);
-uint32_t bow_ext_uid(const struct bow_ext_inode *i);
-uint32_t bow_ext_gid(const struct bow_ext_inode *i);
-struct timespec bow_ext_mtime(const struct bow_ext_inode *i);
-void bow_ext_device(const struct bow_ext_inode *i, unsigned *major, unsigned *minor);
+/* The same in the words of side.h. */
+void bow_ext_describe(const struct bow_ext_inode *i, struct bow_inode *out);
 static inline unsigned bow_ext_type(const struct bow_ext_inode *i)
 {
 	return i->raw.i_mode & LINUX_S_IFMT;
@@ -114,21 +108,14 @@ int bow_ext_read_inline(struct bow_ext_side *s, const struct bow_ext_inode *i, v
 
 /* ---- ext_dir.c ------------------------------------------------------------------------------ */
 
-struct bow_ext_entry {
-	ext2_ino_t ino;
-	bool may_be_dir;  /* by the entry; the inode knows */
-	const char *name; /* NUL-terminated, never empty, without '/'; hexadecimal if encrypted */
-};
 #define BOW_EXT_NAME_MAX (2 * EXT2_NAME_LEN)
 
-/* Without "." and "..". A non-zero return ends the walk. */
-typedef int bow_ext_entry_func(void *ctx, const struct bow_ext_entry *e, struct bowimg_error *err);
-
-int bow_ext_walk_dir(struct bow_ext_side *s, const struct bow_ext_inode *dir,
-		     bow_ext_entry_func *entry, void *ctx, struct bowimg_error *err);
+/* A non-zero return ends the walk. */
+int bow_ext_walk_dir(struct bow_ext_side *s, const struct bow_ext_inode *dir, bow_entry_func *entry,
+		     void *ctx, struct bowimg_error *err);
 /* Only what is in this one of its blocks. */
 int bow_ext_walk_dir_block(struct bow_ext_side *s, const struct bow_ext_inode *dir, uint64_t blk,
-			   bow_ext_entry_func *entry, void *ctx, struct bowimg_error *err);
+			   bow_entry_func *entry, void *ctx, struct bowimg_error *err);
 int bow_ext_parent(struct bow_ext_side *s, const struct bow_ext_inode *dir, ext2_ino_t *out,
 		   struct bowimg_error *err);
 
@@ -138,19 +125,8 @@ int bow_ext_parent(struct bow_ext_side *s, const struct bow_ext_inode *dir, ext2
 int bow_ext_read_link(struct bow_ext_side *s, const struct bow_ext_inode *i, char **out,
 		      struct bowimg_error *err);
 
-struct bow_ext_attr {
-	char *name; /* with its prefix: "user.x" */
-	void *value;
-	size_t bytes;
-};
-/* Sorted by name; to be freed. ACLs are as Linux shows them, in version 2. */
-struct bow_ext_attrs {
-	struct bow_ext_attr *v;
-	size_t n, room;
-};
-int bow_ext_load_attrs(struct bow_ext_side *s, const struct bow_ext_inode *i,
-		       struct bow_ext_attrs *out, struct bowimg_error *err);
-void bow_ext_free_attrs(struct bow_ext_attrs *attrs);
-bool bow_ext_same_attrs(const struct bow_ext_attrs *a, const struct bow_ext_attrs *b);
+/* To be freed. */
+int bow_ext_load_attrs(struct bow_ext_side *s, const struct bow_ext_inode *i, struct bow_attrs *out,
+		       struct bowimg_error *err);
 
 #endif

@@ -33,7 +33,7 @@ static int acl_tag(unsigned tag)
 	}
 }
 
-static bool add_acl(struct archive_entry *e, const struct bow_ext_attr *attr)
+static bool add_acl(struct archive_entry *e, const struct bow_attr *attr)
 {
 	const uint8_t *p = attr->value;
 	int type;
@@ -53,10 +53,10 @@ static bool add_acl(struct archive_entry *e, const struct bow_ext_attr *attr)
 	return true;
 }
 
-static int add_attrs(struct bow_layer *l, const struct bow_ext_inode *i, struct bowimg_error *err)
+static int add_attrs(struct bow_layer *l, const struct bow_inode *i, struct bowimg_error *err)
 {
-	struct bow_ext_attrs attrs;
-	int rc = bow_ext_load_attrs(&l->d->side[BOWIMG_NOW], i, &attrs, err);
+	struct bow_attrs attrs;
+	int rc = l->d->ops->load_attrs(l->d, i->ino, &attrs, err);
 
 	if (rc)
 		return rc;
@@ -64,31 +64,25 @@ static int add_attrs(struct bow_layer *l, const struct bow_ext_inode *i, struct 
 		if (!add_acl(l->entry, &attrs.v[k]))
 			archive_entry_xattr_add_entry(l->entry, attrs.v[k].name, attrs.v[k].value,
 						      attrs.v[k].bytes);
-	bow_ext_free_attrs(&attrs);
+	bow_attrs_free(&attrs);
 	return 0;
 }
 
 /* Where the data is; only if there are holes, and in the format's own words for "all hole". */
-static void add_sparse(struct bow_layer *l, const struct bow_ext_runs *runs, uint64_t size)
+static void add_sparse(struct bow_layer *l, const struct bow_content *c)
 {
-	const uint64_t blk = l->d->side[BOWIMG_NOW].fs->blocksize;
 	uint64_t data = 0;
 
-	for (size_t k = 0; k < runs->n; k++)
-		if (!runs->v[k].unwritten && runs->v[k].logical * blk < size)
-			data += bow_min(runs->v[k].count * blk, size - runs->v[k].logical * blk);
-	if (data >= size || !l->format->is_tar)
+	for (size_t k = 0; k < c->n; k++)
+		data += bow_min(c->v[k].bytes, c->size - c->v[k].off);
+	if (data >= c->size || !l->format->is_tar)
 		return;
 	if (!data)
 		archive_entry_sparse_add_entry(l->entry, 0, 0);
-	for (size_t k = 0; k < runs->n; k++) {
-		const uint64_t off = runs->v[k].logical * blk;
-
-		if (!runs->v[k].unwritten && off < size)
-			archive_entry_sparse_add_entry(l->entry, (int64_t)off,
-						       (int64_t)bow_min(runs->v[k].count * blk,
-									size - off));
-	}
+	for (size_t k = 0; k < c->n; k++)
+		archive_entry_sparse_add_entry(l->entry, (int64_t)c->v[k].off,
+					       (int64_t)bow_min(c->v[k].bytes,
+								c->size - c->v[k].off));
 }
 
 static int put_head(struct bow_layer *l, struct bowimg_error *err)
@@ -129,77 +123,57 @@ static int put_zeros(struct bow_layer *l, uint64_t bytes, struct bowimg_error *e
 	return rc;
 }
 
-static int put_run(struct bow_layer *l, const struct bow_ext_run *r, uint64_t bytes,
-		   struct bowimg_error *err)
+static int put_piece(struct bow_layer *l, uint32_t ino, const struct bow_content *c,
+		     const struct bow_piece *piece, struct bowimg_error *err)
 {
-	struct bow_ext_side *s = &l->d->side[BOWIMG_NOW];
-	uint64_t k, blk = r->physical;
+	const uint64_t bytes = bow_min(piece->bytes, c->size - piece->off);
+	uint64_t k;
 	int rc = 0;
 
-	for (; !rc && bytes; bytes -= k, blk += k / s->fs->blocksize) {
-		k = bow_min(bytes, BOW_LAYER_CHUNK);
-		rc = bow_ext_read_blocks(s, blk, (unsigned)bow_div_up(k, s->fs->blocksize), l->buf,
-					 err);
+	for (uint64_t at = 0; !rc && at < bytes; at += k) {
+		k = bow_min(bytes - at, BOW_LAYER_CHUNK);
+		rc = l->d->ops->read_content(l->d, ino, c, piece, at, l->buf, k, err);
 		if (!rc)
 			rc = put_data(l, l->buf, k, err);
 	}
 	return rc;
 }
 
-static int put_runs(struct bow_layer *l, const struct bow_ext_runs *runs, uint64_t size,
-		    struct bowimg_error *err)
+static int put_pieces(struct bow_layer *l, uint32_t ino, const struct bow_content *c,
+		      struct bowimg_error *err)
 {
-	const uint64_t blk = l->d->side[BOWIMG_NOW].fs->blocksize;
 	uint64_t at = 0;
 	int rc = 0;
 
-	for (size_t k = 0; !rc && k < runs->n && runs->v[k].logical * blk < size; k++) {
-		const struct bow_ext_run *r = &runs->v[k];
-		const uint64_t end = bow_min((r->logical + r->count) * blk, size);
-
-		if (r->unwritten)
-			continue;
-		rc = put_zeros(l, r->logical * blk - at, err);
+	for (size_t k = 0; !rc && k < c->n; k++) {
+		rc = put_zeros(l, c->v[k].off - at, err);
 		if (!rc)
-			rc = put_run(l, r, end - r->logical * blk, err);
-		at = end;
+			rc = put_piece(l, ino, c, &c->v[k], err);
+		at = bow_min(c->v[k].off + c->v[k].bytes, c->size);
 	}
-	return rc ? rc : put_zeros(l, size - at, err);
+	return rc ? rc : put_zeros(l, c->size - at, err);
 }
 
-static int put_file(struct bow_layer *l, const struct bow_ext_inode *i, struct bowimg_error *err)
+static int put_file(struct bow_layer *l, const struct bow_inode *i, struct bowimg_error *err)
 {
-	struct bow_ext_side *s = &l->d->side[BOWIMG_NOW];
-	const uint64_t size = bow_ext_size(i);
-	struct bow_ext_runs runs = {0};
-	size_t bytes = 0;
-	int rc;
+	struct bow_content c;
+	int rc = l->d->ops->open_content(l->d, i->ino, &c, err);
 
-	if (size > (UINT64_C(1) << 32) * s->fs->blocksize)
-		return bow_ext_bad(s, err, "inode %u has an impossible size", i->ino);
-	archive_entry_set_size(l->entry, (int64_t)size);
-	if (bow_ext_is_inline(i)) {
-		memset(l->buf, 0, BOW_LAYER_CHUNK);
-		rc = bow_ext_read_inline(s, i, l->buf, BOW_LAYER_CHUNK, &bytes, err);
-		if (!rc)
-			rc = put_head(l, err);
-		return rc ? rc : put_data(l, l->buf, bow_min(size, BOW_LAYER_CHUNK), err);
+	if (!rc) {
+		archive_entry_set_size(l->entry, (int64_t)c.size);
+		add_sparse(l, &c);
+		rc = put_head(l, err);
 	}
-	rc = bow_ext_load_runs(s, i, &runs, err);
-	if (rc)
-		return rc;
-	add_sparse(l, &runs, size);
-	rc = put_head(l, err);
 	if (!rc)
-		rc = put_runs(l, &runs, size, err);
-	bow_ext_free_runs(&runs);
+		rc = put_pieces(l, i->ino, &c, err);
+	bow_diff_close_content(&c);
 	return rc;
 }
 
-static int put_link(struct bow_layer *l, const struct bow_ext_inode *i, struct bowimg_error *err)
+static int put_link(struct bow_layer *l, const struct bow_inode *i, struct bowimg_error *err)
 {
 	char *target;
-	int rc = bow_ext_read_link(&l->d->side[BOWIMG_NOW], i, &target, err);
+	int rc = l->d->ops->read_link(l->d, i->ino, &target, err);
 
 	if (rc)
 		return rc;
@@ -208,36 +182,32 @@ static int put_link(struct bow_layer *l, const struct bow_ext_inode *i, struct b
 	return put_head(l, err);
 }
 
-static void set_times(struct archive_entry *e, const struct bow_ext_inode *i)
+static void set_times(struct archive_entry *e, const struct bow_inode *i)
 {
-	const struct timespec t = bow_ext_mtime(i);
-
-	archive_entry_set_mtime(e, t.tv_sec, t.tv_nsec);
+	archive_entry_set_mtime(e, i->mtime.tv_sec, i->mtime.tv_nsec);
 }
 
-static int put_inode(struct bow_layer *l, const struct bow_ext_inode *i, struct bowimg_error *err)
+static int put_inode(struct bow_layer *l, const struct bow_inode *i, struct bowimg_error *err)
 {
-	unsigned major, minor;
 	int rc;
 
-	archive_entry_set_mode(l->entry, i->raw.i_mode);
-	archive_entry_set_uid(l->entry, bow_ext_uid(i));
-	archive_entry_set_gid(l->entry, bow_ext_gid(i));
+	archive_entry_set_mode(l->entry, i->mode);
+	archive_entry_set_uid(l->entry, i->uid);
+	archive_entry_set_gid(l->entry, i->gid);
 	archive_entry_set_nlink(l->entry, 1);
 	archive_entry_set_size(l->entry, 0);
 	set_times(l->entry, i);
 	rc = add_attrs(l, i, err);
 	if (rc)
 		return rc;
-	switch (bow_ext_type(i)) {
-	case LINUX_S_IFREG:
+	switch (bow_inode_type(i)) {
+	case S_IFREG:
 		return put_file(l, i, err);
-	case LINUX_S_IFLNK:
+	case S_IFLNK:
 		return put_link(l, i, err);
-	case LINUX_S_IFCHR:
-	case LINUX_S_IFBLK:
-		bow_ext_device(i, &major, &minor);
-		archive_entry_set_rdev(l->entry, makedev(major, minor));
+	case S_IFCHR:
+	case S_IFBLK:
+		archive_entry_set_rdev(l->entry, makedev(i->major, i->minor));
 		return put_head(l, err);
 	default:
 		return put_head(l, err);
@@ -270,21 +240,21 @@ static int put_marker(struct bow_layer *l, const struct bow_layer_entry *e,
 
 int bow_layer_put(struct bow_layer *l, const struct bow_layer_entry *e, struct bowimg_error *err)
 {
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	int rc;
 
 	archive_entry_clear(l->entry);
 	if (e->whiteout)
 		return put_marker(l, e, err);
-	rc = bow_diff_inode(l->d, BOWIMG_NOW, e->ino, &inode, err);
+	rc = l->d->ops->inode(l->d, BOWIMG_NOW, e->ino, &inode, err);
 	if (rc)
 		return rc;
 	archive_entry_set_pathname(l->entry, relative(e->key));
 	if (!e->link)
 		return put_inode(l, &inode, err);
-	archive_entry_set_mode(l->entry, inode.raw.i_mode);
-	archive_entry_set_uid(l->entry, bow_ext_uid(&inode));
-	archive_entry_set_gid(l->entry, bow_ext_gid(&inode));
+	archive_entry_set_mode(l->entry, inode.mode);
+	archive_entry_set_uid(l->entry, inode.uid);
+	archive_entry_set_gid(l->entry, inode.gid);
 	set_times(l->entry, &inode);
 	archive_entry_set_hardlink(l->entry, relative(e->link->key));
 	return put_head(l, err);

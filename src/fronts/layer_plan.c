@@ -50,29 +50,28 @@ static int push(struct plan *p, const struct bow_layer_entry *e, struct bowimg_e
 }
 
 /* NULL: it can be in the archive. */
-static const char *why_not(const struct plan *p, const char *path, const struct bow_ext_inode *i)
+static const char *why_not(const struct plan *p, const char *path, const struct bow_inode *i)
 {
-	const unsigned type = bow_ext_type(i);
+	const unsigned type = bow_inode_type(i);
 
 	if (strstr(path, "/" WHITEOUT))
 		return "a name that begins with .wh. would delete something";
-	if (i->raw.i_flags & EXT4_ENCRYPT_FL)
+	if (i->is_encrypted)
 		return "it is encrypted";
-	if (type == LINUX_S_IFSOCK)
+	if (type == S_IFSOCK)
 		return "a socket";
-	if (!p->format->is_tar && type != LINUX_S_IFREG && type != LINUX_S_IFDIR &&
-	    type != LINUX_S_IFLNK)
+	if (!p->format->is_tar && type != S_IFREG && type != S_IFDIR && type != S_IFLNK)
 		return "this format holds files, directories and links only";
 	return NULL;
 }
 
-static int add_entry(struct plan *p, const char *path, ext2_ino_t ino, bool *is_dir,
+static int add_entry(struct plan *p, const char *path, uint32_t ino, bool *is_dir,
 		     struct bowimg_error *err)
 {
 	const struct bow_layer_entry e = {.key = strcmp(path, "/") == 0 ? "" : path, .ino = ino};
-	struct bow_ext_inode inode;
+	struct bow_inode inode;
 	const char *why;
-	int rc = bow_diff_inode(p->d, BOWIMG_NOW, ino, &inode, err);
+	int rc = p->d->ops->inode(p->d, BOWIMG_NOW, ino, &inode, err);
 
 	*is_dir = false;
 	if (rc)
@@ -82,13 +81,13 @@ static int add_entry(struct plan *p, const char *path, ext2_ino_t ino, bool *is_
 		leave_out(p, path, why);
 		return 0;
 	}
-	*is_dir = bow_ext_type(&inode) == LINUX_S_IFDIR;
+	*is_dir = bow_inode_type(&inode) == S_IFDIR;
 	return push(p, &e, err);
 }
 
 /* ---- directories on the way ------------------------------------------------------------------ */
 
-static int add_above(struct plan *p, ext2_ino_t dir, struct bowimg_error *err)
+static int add_above(struct plan *p, uint32_t dir, struct bowimg_error *err)
 {
 	bool is_dir;
 	int rc = 0;
@@ -122,7 +121,7 @@ static int push_todo(struct plan *p, struct bowimg_error *err)
 	return 0;
 }
 
-static int on_entry(void *ctx, const struct bow_ext_entry *e, struct bowimg_error *err)
+static int on_entry(void *ctx, const struct bow_entry *e, struct bowimg_error *err)
 {
 	struct walk *w = ctx;
 	struct plan *p = w->p;
@@ -134,8 +133,7 @@ static int on_entry(void *ctx, const struct bow_ext_entry *e, struct bowimg_erro
 	if (!path)
 		return bow_diff_no_memory(err);
 	if (bytes > BOW_PATH_BYTES_MAX || p->d->names.bytes > BOW_PATHS_BYTES_MAX)
-		return bow_ext_bad(&p->d->side[BOWIMG_NOW], err,
-				   "directories are nested too deeply");
+		return bow_diff_bad(p->d, BOWIMG_NOW, "directories are nested too deeply", err);
 	snprintf(path, bytes, "%s/%s", w->path, e->name);
 	rc = add_entry(p, path, e->ino, &is_dir, err);
 	return !rc && is_dir ? push_todo(p, err) : rc;
@@ -149,11 +147,8 @@ static int add_below(struct plan *p, struct bowimg_error *err)
 	while (!rc && p->n_todo) {
 		const struct bow_layer_entry dir = p->out->v[p->todo[--p->n_todo]];
 		struct walk w = {p, dir.key};
-		struct bow_ext_inode inode;
 
-		rc = bow_diff_inode(p->d, BOWIMG_NOW, dir.ino, &inode, err);
-		if (!rc)
-			rc = bow_ext_walk_dir(&p->d->side[BOWIMG_NOW], &inode, on_entry, &w, err);
+		rc = p->d->ops->walk_dir(p->d, BOWIMG_NOW, dir.ino, on_entry, &w, err);
 	}
 	return rc;
 }

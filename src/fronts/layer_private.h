@@ -15,7 +15,7 @@ struct bow_layer_entry {
 	/* The order: a directory's own entry, then what it hides, then what is in it. */
 	const char *key;      /* the path; of what is hidden: the directory's, with "/" behind it */
 	const char *whiteout; /* the name of the marker in that directory, or NULL */
-	ext2_ino_t ino;	      /* 0 for a marker */
+	uint32_t ino;	      /* 0 for a marker */
 	const struct bow_layer_entry *link; /* another name of this inode comes first */
 };
 
@@ -43,7 +43,7 @@ struct bow_layer {
 	struct archive_entry *entry; /* reused */
 	uint8_t *buf;		     /* BOW_LAYER_CHUNK bytes */
 };
-#define BOW_LAYER_CHUNK (1u << 20)
+#define BOW_LAYER_CHUNK BOW_DATA_CHUNK
 
 int bow_layer_put(struct bow_layer *l, const struct bow_layer_entry *e, struct bowimg_error *err);
 /* What libarchive last said, as an error. */
