@@ -122,13 +122,20 @@ static void add_side(struct bow_fuse *fuse, const struct bow_parts *parts, enum 
 		     const char *name)
 {
 	struct bow_fuse_file *file = &fuse->files[fuse->file_count];
+	const struct bow_fuse_source *source = &fuse->disk.source;
+	const bool readonly = side == BOWIMG_BEFORE || source->look;
 
-	*file = (struct bow_fuse_file){.side = side, .bytes = fuse->disk_bytes};
+	*file = (struct bow_fuse_file){.side = side,
+				       .readonly = readonly,
+				       .off = source->part_off,
+				       .bytes = source->part_bytes ? source->part_bytes
+								   : fuse->disk_bytes};
 	snprintf(file->name, sizeof(file->name), "%s", name);
 	for (uint32_t i = 0; i < parts->count; i++) {
 		const struct bowimg_partition *p = &parts->list[i];
 
-		*++file = (struct bow_fuse_file){.side = side, .off = p->off, .bytes = p->bytes};
+		*++file = (struct bow_fuse_file){
+			.side = side, .readonly = readonly, .off = p->off, .bytes = p->bytes};
 		snprintf(file->name, sizeof(file->name), "%s%u", name, p->number);
 	}
 	fuse->file_count += 1 + parts->count;
@@ -145,7 +152,7 @@ int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *p
 	fuse_set_log_func(to_notice);
 	fuse->disk.source = *source;
 	fuse->disk_bytes = bow_fuse_disk_size(&fuse->disk);
-	if (!source->look)
+	if (!source->look || source->part_bytes)
 		add_side(fuse, parts, BOWIMG_NOW, BOW_FUSE_FILE);
 	if (!source->volume)
 		add_side(fuse, parts, BOWIMG_BEFORE, BOW_FUSE_BEFORE);
@@ -171,6 +178,15 @@ int bow_fuse_new_volume(bowimg_volume *volume, const char *name, const char *dir
 			struct bow_fuse **out, struct bowimg_error *err)
 {
 	const struct bow_fuse_source source = {.volume = volume};
+	static const struct bow_parts none;
+
+	return bow_fuse_new(&source, &none, name, dir, NULL, out, err);
+}
+
+int bow_fuse_new_sides(bowimg_look *look, uint64_t off, uint64_t bytes, const char *name,
+		       const char *dir, struct bow_fuse **out, struct bowimg_error *err)
+{
+	const struct bow_fuse_source source = {.look = look, .part_off = off, .part_bytes = bytes};
 	static const struct bow_parts none;
 
 	return bow_fuse_new(&source, &none, name, dir, NULL, out, err);

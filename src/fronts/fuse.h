@@ -32,6 +32,10 @@ int bow_fuse_new(const struct bow_fuse_source *source, const struct bow_parts *p
 int bow_fuse_new_volume(bowimg_volume *volume, const char *name, const char *dir,
 			struct bow_fuse **out, struct bowimg_error *err);
 
+/* With both files, for reading only, for a part of a disk that is looked at; no watchdog. */
+int bow_fuse_new_sides(bowimg_look *look, uint64_t off, uint64_t bytes, const char *name,
+		       const char *dir, struct bow_fuse **out, struct bowimg_error *err);
+
 /* From now on, a hole that is punched in a volume says that its place is free. */
 void bow_fuse_punched_is_free(struct bow_fuse *fuse);
 

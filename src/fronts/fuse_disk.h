@@ -10,7 +10,8 @@
 /* One of the three. */
 struct bow_fuse_source {
 	bowimg *img;
-	bowimg_look *look; /* only as it was */
+	bowimg_look *look; /* only as it was; or both sides, but of a part, and for reading: */
+	uint64_t part_off, part_bytes;
 	bowimg_volume *volume;
 };
 

@@ -35,7 +35,7 @@ static bool fill_stat(const struct bow_fuse *fuse, fuse_ino_t ino, struct stat *
 	}
 	if (!file)
 		return false;
-	st->st_mode = S_IFREG | (file->side == BOWIMG_NOW ? 0600 : 0400);
+	st->st_mode = S_IFREG | (file->readonly ? 0400 : 0600);
 	st->st_nlink = 1;
 	st->st_size = (off_t)file->bytes;
 	st->st_blocks = (blkcnt_t)bow_div_up(file->bytes, 512);

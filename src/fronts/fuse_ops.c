@@ -84,7 +84,7 @@ static const struct bow_fuse_file *writable_file(const struct bow_fuse *fuse, fu
 {
 	const struct bow_fuse_file *file = bow_fuse_file(fuse, ino);
 
-	return file && file->side == BOWIMG_NOW ? file : NULL;
+	return file && !file->readonly ? file : NULL;
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -96,7 +96,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, EISDIR);
 		return;
 	}
-	if (file->side == BOWIMG_BEFORE && (fi->flags & O_ACCMODE) != O_RDONLY) {
+	if (file->readonly && (fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
 		return;
 	}
@@ -105,10 +105,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/*
-	 * A process that serves a volume may hold its file itself. If it is killed it closes the
-	 * file first and the connection later: an answer to a flush would never come.
+	 * A process that shows something for a while may hold its file itself. If it is killed it
+	 * closes the file first and the connection later: an answer to a flush would never come.
 	 */
-	fi->noflush = fuse->disk.source.volume != NULL;
+	fi->noflush = fuse->disk.source.volume != NULL || fuse->disk.source.part_bytes;
 	fi->fh = (fi->flags & O_ACCMODE) == O_RDONLY ? FH_READ : FH_WRITE;
 	atomic_fetch_add(&fuse->open_count, 1);
 	atomic_store(&fuse->was_open, true);

@@ -25,6 +25,7 @@
 struct bow_fuse_file {
 	char name[16];
 	enum bowimg_side side;
+	bool readonly;
 	uint64_t off, bytes;
 };
 
