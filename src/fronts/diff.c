@@ -61,23 +61,68 @@ static int compare(struct bow_diff *d, struct bowimg_error *err)
 	return rc ? rc : bow_diff_make_items(d, err);
 }
 
-int bow_diff_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes, bool *is_ext,
-		   struct bowimg_error *err)
+/* Who reads these files; NULL: nobody can, and *why_not says why. */
+static int choose(const struct bow_diff_source *source, uint64_t off, uint64_t bytes,
+		  const struct bow_diff_ops **ops, struct bowimg_error *why_not,
+		  struct bowimg_error *err)
 {
-	return bow_diff_ext_probe(source, off, bytes, is_ext, err);
+	bool is_ext, is_known = false;
+	int rc = bow_diff_ext_probe(source, off, bytes, &is_ext, err);
+
+	*why_not = (struct bowimg_error){0};
+	*ops = &bow_diff_ext_ops;
+	if (rc || is_ext)
+		return rc;
+	rc = bow_diff_tree_probe(source, off, bytes, &is_known, why_not, err);
+	if (!rc && !is_known) {
+		bow_err(why_not, -EOPNOTSUPP,
+			"there is no file system as it is now whose files can be compared");
+		bow_err_hint(why_not,
+			     "without --files, the changed ranges can be listed all the same");
+	}
+	*ops = why_not->code ? NULL : &bow_diff_tree_ops;
+	return rc;
+}
+
+int bow_diff_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes,
+		   bool *possible, struct bowimg_error *why_not, struct bowimg_error *err)
+{
+	const struct bow_diff_ops *ops;
+	int rc = choose(source, off, bytes, &ops, why_not, err);
+
+	*possible = ops != NULL;
+	return rc;
+}
+
+static int choose_or_fail(const struct bow_diff_source *source, const struct bow_diff_options *opts,
+			  const struct bow_diff_ops **ops, struct bowimg_error *err)
+{
+	struct bowimg_error why_not;
+	int rc = choose(source, opts->off, opts->bytes, ops, &why_not, err);
+
+	if (rc || *ops)
+		return rc;
+	if (err)
+		*err = why_not;
+	bow_err_wrap(err, -EOPNOTSUPP, "%s: compare files", source->name);
+	return -EOPNOTSUPP;
 }
 
 int bow_diff_files(const struct bow_diff_source *source, const struct bow_diff_options *opts,
 		   struct bow_diff **out, struct bowimg_error *err)
 {
-	struct bow_diff *d = calloc(1, sizeof(*d));
-	int rc;
+	const struct bow_diff_ops *ops;
+	struct bow_diff *d;
+	int rc = choose_or_fail(source, opts, &ops, err);
 
+	if (rc)
+		return rc;
+	d = calloc(1, sizeof(*d));
 	if (!d)
 		return bow_diff_no_memory(err);
 	d->source = source;
 	d->opts = *opts;
-	d->ops = &bow_diff_ext_ops;
+	d->ops = ops;
 	rc = compare(d, err);
 	if (rc)
 		bow_diff_free(d);

@@ -16,8 +16,9 @@ struct bow_diff_source {
 	int (*changes)(void *ctx, int (*run)(void *ctx, const struct bowimg_change *change),
 		       void *run_ctx, struct bowimg_error *err);
 	void *ctx;
-	const char *name; /* of the image, for messages and commands in hints */
-	uint64_t size;	  /* of the disk, in bytes */
+	const char *name;  /* of the image, for messages and commands in hints */
+	uint64_t size;	   /* of the disk, in bytes */
+	bowimg_look *look; /* to show it to the kernel; NULL: nothing can be mounted */
 };
 
 struct bow_diff_options {
@@ -56,13 +57,17 @@ struct bow_diff_item {
 
 struct bow_diff;
 
-/* Is an ext2/3/4 file system here, on either side? */
-int bow_diff_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes, bool *is_ext,
-		   struct bowimg_error *err);
+/*
+ * Can files be compared here? Those of ext2/3/4 can, without any help; those of others where the
+ * kernel mounts them for us. Else *why_not says what is missing, as bow_diff_files() would.
+ */
+int bow_diff_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes,
+		   bool *possible, struct bowimg_error *why_not, struct bowimg_error *err);
 
 /*
- * Compare the file systems in this window. -EOPNOTSUPP: there is none, or one with unknown
- * features; -EUCLEAN, -EBADMSG: damaged, or with a journal to replay.
+ * Compare the file systems in this window. -EOPNOTSUPP: there is none that can be, one with unknown
+ * features, or what it takes to mount it is missing; -EUCLEAN, -EBADMSG: damaged, or with a journal
+ * to replay.
  */
 int bow_diff_files(const struct bow_diff_source *source, const struct bow_diff_options *opts,
 		   struct bow_diff **out, struct bowimg_error *err);

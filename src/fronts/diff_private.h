@@ -2,7 +2,7 @@
 /*
  * Inside the comparison of files. Its steps, each in a file of its own:
  *
- *   diff_ext.c     opening both sides, and which inodes may have changed
+ *   diff_ext.c, diff_tree.c   opening both sides, and which inodes may have changed
  *   diff_links.c   which directory entries came and went
  *   diff_compare.c what differs between two inodes
  *   diff_names.c   which names and paths must be known for that,
@@ -55,7 +55,8 @@ struct bow_diff {
 	const struct bow_diff_source *source;
 	struct bow_diff_options opts;
 	const struct bow_diff_ops *ops;
-	struct bow_diff_ext *ext; /* theirs */
+	struct bow_diff_ext *ext; /* theirs: one of the two is there */
+	struct bow_diff_trees *trees;
 	bool related; /* both are states of one file system: a number means the same on both */
 	struct bow_changed changed;
 	struct bow_diff_file *files; /* ascending */
@@ -78,7 +79,7 @@ void bow_diff_progress(const struct bow_diff *d, const char *what, uint64_t done
 int bow_diff_bad(const struct bow_diff *d, enum bowimg_side side, const char *what,
 		 struct bowimg_error *err);
 
-/* ---- diff_ext.c ----------------------------------------------------------------------------- */
+/* ---- diff_ext.c, diff_tree.c ---------------------------------------------------------------- */
 
 /*
  * How both sides are read. A number is of no use on the other side unless d->related. All return
@@ -124,11 +125,14 @@ struct bow_diff_ops {
 			    struct bowimg_error *err);
 };
 
-extern const struct bow_diff_ops bow_diff_ext_ops;
+extern const struct bow_diff_ops bow_diff_ext_ops, bow_diff_tree_ops;
 
 /* Is it ext2/3/4 by either side? */
 int bow_diff_ext_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes,
 		       bool *is_ext, struct bowimg_error *err);
+/* Is it now what a kernel may know? If this one cannot mount it for us, *why_not says so. */
+int bow_diff_tree_probe(const struct bow_diff_source *source, uint64_t off, uint64_t bytes,
+			bool *is_known, struct bowimg_error *why_not, struct bowimg_error *err);
 
 /* Fill d->changed, in blocks of this many bytes. */
 int bow_diff_load_changes(struct bow_diff *d, uint32_t block_size, struct bowimg_error *err);

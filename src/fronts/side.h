@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the comparison of files knows of a file, whatever its file system, and what it asks for.
- * Asked are ext2/3/4, read by this program (diff_ext.c).
+ * Two implementations: ext2/3/4 read by this program (diff_ext.c), and trees that the kernel has
+ * mounted (diff_tree.c).
  */
 #ifndef BOW_FRONTS_SIDE_H
 #define BOW_FRONTS_SIDE_H

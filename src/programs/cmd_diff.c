@@ -24,8 +24,12 @@ static int compare(struct bow_diff_run *run)
 	struct bowimg_error err = {0};
 	int rc;
 
-	run->source = (struct bow_diff_source){read_side, list_changes, run->look, run->image,
-					       bowimg_look_size(run->look)};
+	run->source = (struct bow_diff_source){.read = read_side,
+					       .changes = list_changes,
+					       .ctx = run->look,
+					       .look = run->look,
+					       .name = run->image,
+					       .size = bowimg_look_size(run->look)};
 	rc = bow_places_list(run->image, run->source.size, &run->places, &err);
 	if (rc)
 		return bow_cli_fail(run->cli, rc, &err);

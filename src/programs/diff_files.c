@@ -192,7 +192,7 @@ static int first_change(void *ctx, const struct bowimg_change *change)
 	return change->off < p->off + p->bytes && p->off < change->off + change->bytes;
 }
 
-/* Of a partition with another file system only that it changed can be said. */
+/* Of a partition whose files cannot be compared, only that it changed can be said. */
 static int other_place(struct listing *l, struct bow_place *p, struct bowimg_error *err)
 {
 	int rc = bowimg_look_changes(l->run->look, first_change, p, err);
@@ -200,33 +200,33 @@ static int other_place(struct listing *l, struct bow_place *p, struct bowimg_err
 	if (rc <= 0)
 		return rc;
 	l->other = true;
-	bow_cli_warn(l->run->cli,
-		     "partition %s%s%s%s changed, but only files of ext2, ext3 and ext4 "
-		     "are compared",
-		     p->name, p->content[0] ? " (" : "", p->content, p->content[0] ? ")" : "");
+	bow_cli_warn(l->run->cli, "partition %s%s%s%s changed, but its files are not compared: %s",
+		     p->name, p->content[0] ? " (" : "", p->content, p->content[0] ? ")" : "",
+		     p->why_not.message);
 	return 0;
 }
 
 /* An archive holds the files of one file system. */
-static int check_one(struct listing *l, size_t n_ext)
+static int check_one(struct listing *l, size_t n)
 {
-	if (l->run->tar && n_ext > 1)
+	if (l->run->tar && n > 1)
 		return bow_cli_usage(l->run->cli,
-				     "--tar: there are %zu partitions with ext2, ext3 or "
-				     "ext4: say which one with --partition",
-				     n_ext);
+				     "--tar: there are %zu partitions with files that can be "
+				     "compared: say which one with --partition",
+				     n);
 	return 0;
 }
 
-static int find_ext(struct listing *l, size_t *n_ext, struct bowimg_error *err)
+static int find_comparable(struct listing *l, size_t *n, struct bowimg_error *err)
 {
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < l->run->places.n; i++) {
 		struct bow_place *p = &l->run->places.v[i];
 
-		rc = bow_diff_probe(&l->run->source, p->off, p->bytes, &p->is_ext, err);
-		*n_ext += p->is_ext;
+		rc = bow_diff_probe(&l->run->source, p->off, p->bytes, &p->can_compare, &p->why_not,
+				    err);
+		*n += p->can_compare;
 	}
 	return rc;
 }
@@ -235,16 +235,16 @@ int bow_diff_list_files(struct bow_diff_run *run)
 {
 	struct listing l = {.run = run};
 	struct bowimg_error err = {0};
-	size_t n_ext = 0;
-	int rc = find_ext(&l, &n_ext, &err), status;
+	size_t n = 0;
+	int rc = find_comparable(&l, &n, &err), status;
 
-	if (!rc && (status = check_one(&l, n_ext)))
+	if (!rc && (status = check_one(&l, n)))
 		return status;
 	for (size_t i = 0; !rc && i < run->places.n; i++) {
 		struct bow_place *p = &run->places.v[i];
 
 		/* Where nothing at all can be compared, that is an error and says why. */
-		rc = p->is_ext || !n_ext ? one_place(&l, p, &err) : other_place(&l, p, &err);
+		rc = p->can_compare || !n ? one_place(&l, p, &err) : other_place(&l, p, &err);
 	}
 	/* Where it fails at once there is no data; where it fails later, what there is stays valid.
 	 */

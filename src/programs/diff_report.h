@@ -10,7 +10,8 @@
 struct bow_place {
 	char name[16];	  /* the partition's number; "" if the disk has no partitions */
 	char content[32]; /* "ext4", ... or "" */
-	bool is_ext;	  /* on either side; found by diff_files.c */
+	bool can_compare; /* its files; found by diff_files.c, as is: */
+	struct bowimg_error why_not;
 	uint64_t off, bytes;
 	uint64_t changed_bytes, was_free_bytes, zeroed_bytes; /* counted by diff_ranges.c */
 };

@@ -111,10 +111,10 @@ added /sub/new - " ]
 	refused 3 "no checkpoint" diff disk.img
 }
 
-@test "files of what is no ext2/3/4 are not compared: exit 9" {
+@test "files of what nobody can mount are not compared: exit 9" {
 	truncate -s 4M disk.img
 	expect 0 prepare -q --free-from=none disk.img
-	refused 9 "no ext2, ext3 or ext4 file system" diff --files disk.img
+	refused 9 "no file system as it is now whose files can be compared" diff --files disk.img
 	expect 0 diff disk.img
 }
 

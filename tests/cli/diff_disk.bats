@@ -4,17 +4,17 @@
 
 load ../lib/common
 
-# A GPT disk: FAT (unknown space, all of it in use), and two ext4.
+# A GPT disk: minix (nobody knows its free space or compares its files), and two ext4.
 setup() {
 	common_setup
-	requires fuse sfdisk mkfs.vfat bsdtar
+	requires fuse sfdisk mkfs.minix bsdtar
 	truncate -s 80M disk.img
 	printf '%s\n' 'label: gpt' start=2048,size=32768 start=34816,size=65536 start=100352,size=40960 |
 		sfdisk -q disk.img
-	mkfs.vfat -C fat.img 16384 >/dev/null
+	truncate -s 16M minix.img && mkfs.minix minix.img >/dev/null
 	make_ext4 two.img 32M
 	make_ext4 three.img 20M
-	dd if=fat.img of=disk.img bs=512 seek=2048 conv=notrunc,sparse status=none
+	dd if=minix.img of=disk.img bs=512 seek=2048 conv=notrunc,sparse status=none
 	dd if=two.img of=disk.img bs=512 seek=34816 conv=notrunc,sparse status=none
 	dd if=three.img of=disk.img bs=512 seek=100352 conv=notrunc,sparse status=none
 	expect 0 prepare -q disk.img
@@ -31,7 +31,7 @@ setup() {
 @test "ranges are told by partition" {
 	expect 1 diff disk.img
 	grep -Eq '^ +2998272 +4096  .*  1$' <<<"$output"
-	grep -q '^partition 1 (vfat): 4.0 KiB written' <<<"$output"
+	grep -q '^partition 1 (minix): 4.0 KiB written' <<<"$output"
 	grep -q '^partition 2 (ext4): ' <<<"$output"
 	grep -q '^partition 3 (ext4): ' <<<"$output"
 	expect 1 diff --json disk.img
@@ -48,10 +48,10 @@ deleted   /file3
 added     /new
 partition 3:
 modified  /file4 (mode)" ]
-	grep -q 'partition 1 (vfat) changed' <<<"$stderr"
+	grep -q 'partition 1 (minix) changed' <<<"$stderr"
 	expect 1 diff --files --json disk.img
 	[ "$(json '.[] | .partition + .path' <<<"$output" | tr '\n' ' ')" = '2/file3 2/new 3/file4 ' ]
-	refused 9 "no ext2, ext3 or ext4" diff --files -p 1 disk.img
+	refused 9 "no file system as it is now" diff --files -p 1 disk.img
 	refused 9 "no partition '9'" diff --files -p 9 disk.img
 }
 

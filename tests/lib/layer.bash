@@ -44,6 +44,7 @@ pick() {
 		awk -v r="$RANDOM" '{ all[NR] = $0 } END { if (NR) print all[r % NR + 1] }'
 }
 
+# KEEP_NAMES: nothing is renamed, not even by a new name and the end of the old one.
 change_once() {
 	local from to file
 	from=$(pick -mindepth 1) to=$(pick -type d)/n$RANDOM file=$(pick -type f)
@@ -52,9 +53,9 @@ change_once() {
 	case $((RANDOM % 16)) in
 	0) head -c $((RANDOM * 3)) /dev/urandom >"$to" ;;
 	1) mkdir "$to" ;;
-	2 | 3) rm -rf "$from" ;;
-	4 | 5) mv "$from" "$to" 2>/dev/null || true ;;
-	6) ln "$file" "$to" 2>/dev/null || true ;;
+	2 | 3) [ "$from" = mnt ] || rm -rf "$from" ;;
+	4 | 5) [ -n "${KEEP_NAMES:-}" ] || mv "$from" "$to" 2>/dev/null || true ;;
+	6) [ -n "${KEEP_NAMES:-}" ] || ln "$file" "$to" 2>/dev/null || true ;;
 	7) ln -s "to/$RANDOM" "$to" ;;
 	8) chmod $((RANDOM % 8))$((RANDOM % 8))5 "$(pick ! -type l)" ;;
 	9) chown -h $((RANDOM % 9)):70000 "$from" ;;
@@ -63,7 +64,7 @@ change_once() {
 	12) setfacl -m "u:$RANDOM:rx" "$(pick -type d)" ;;
 	13) truncate -s $((RANDOM * 9)) "$to" && printf end >>"$to" ;;
 	14) mknod "$to" c $((RANDOM % 200)) $((RANDOM % 1000)) ;;
-	15) rm -rf "$from"; { head -c 99 /dev/urandom >"$from"; } 2>/dev/null || true ;;
+	15) [ "$from" = mnt ] || { rm -rf "$from" && head -c 99 /dev/urandom >"$from"; } ;;
 	esac
 }
 
@@ -88,6 +89,24 @@ paths_by_list() {
 			for (i = 1; i <= n; i++) if (change[i] == "added") now[path[i]] = 1
 			for (p in now) print p
 		}' list - | sort
+}
+
+# tree_lines list DIR, tree_lines compare BEFORE NOW: what diff should say, found in another way.
+tree_lines() {
+	python3 "$BATS_TEST_DIRNAME/../lib/tree_lines.py" "$@"
+}
+
+# The lines of diff, where nothing was renamed.
+lines_are_right() {
+	local op seed=${LAYER_SEED:-$RANDOM} KEEP_NAMES=1
+	RANDOM=$seed
+	echo "LAYER_SEED=$seed"
+	tree_lines list mnt >before.list
+	for ((op = 0; op < ${LAYER_OPS:-60}; op++)); do change_once; done
+	tree_lines list mnt >now.list
+	expect 0 umount mnt
+	expect 1 diff --files disk.img
+	diff <(tree_lines compare before.list now.list) - <<<"$output"
 }
 
 # Changes at random: the list gives the paths, the archive all of it.
