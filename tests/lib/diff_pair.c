@@ -84,7 +84,11 @@ void diff_pair_open(struct diff_pair *p, const char *now, const char *before)
 	}
 	assert_int_equal(fstat(p->fd[0], &st), 0);
 	p->size = (uint64_t)st.st_size;
-	p->source = (struct bow_diff_source){read_side, list_changes, p, "disk.img", p->size};
+	p->source = (struct bow_diff_source){.read = read_side,
+					     .changes = list_changes,
+					     .ctx = p,
+					     .name = "disk.img",
+					     .size = p->size};
 }
 
 void diff_pair_close(struct diff_pair *p)
