@@ -65,7 +65,7 @@ struct bowimg {
 	unsigned active_ops;
 	struct bow_stream streams[BOW_STREAMS];
 	unsigned next_stream;
-	struct bow_bitmap *ahead; /* taken for later, and not written yet */
+	struct bow_bitmap *ahead; /* prepared for later, and not written yet */
 	uint64_t dests_promised, tail_promised, units_promised; /* sums over the ops */
 	uint64_t lifts;			/* blocks in lift and lift_ready: an entry each at worst */
 	struct bow_bitmap *lift_ready;	/* lifts whose data is past a barrier */

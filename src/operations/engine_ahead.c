@@ -4,11 +4,11 @@
  * same for one block as for thousands. Nothing here is needed for safety. A block that was backed
  * up and is then not overwritten costs its copy; a free one that was taken and is not written costs
  * a place for a backup. So all keep to a small share of what is free: `ahead` has the blocks that
- * were taken and not written yet, of which there are never more than an eighth of all.
+ * were prepared and not written yet; in the image there are never more than an eighth of the free.
  *
  * A sequential writer has the blocks behind his request backed up (or taken, where they are free)
- * in a window that doubles each time. For a random one it is the rest of a small group of blocks,
- * once part of the group was overwritten; or, where he writes on free blocks, the free ones around.
+ * in a window that doubles each time. For a random one it is the rest of a group of blocks, once
+ * part of the group was overwritten; or, where he writes on free blocks, the free ones around.
  */
 #include "base/bytes.h"
 #include "operations/engine.h"
@@ -19,29 +19,35 @@
 #define IN_FLIGHT 4u	  /* requests of a sequential writer that may overtake each other */
 #define IN_FLIGHT_BIG 16u /* the same, if they are larger than a group: chance does not do that */
 #define GROUP_BLK 16u
-#define GROUP_SAVED 2u	 /* so many overwritten blocks make the rest of a group likely to follow */
-#define REGION_BLK 256u	 /* free blocks around a scattered write: 1 MiB, */
-#define REGION_SIZES 5u	 /* or 2, 4, 8, 16 */
-#define REGION_PLACES 4u /* so many written places make it likely that more of 1 MiB follow, */
-#define REGION_MORE 2u	 /* so many more that of a region of the next size do */
+#define GROUP_WRITTEN 2u   /* so many overwritten blocks make the rest of one likely to follow, */
+#define REGION_WRITTEN 16u /* so many that of a region */
+#define REGION_BLK 256u	   /* free blocks around a scattered write: 1 MiB, */
+#define REGION_SIZES 5u	   /* or 2, 4, 8, 16 */
+#define REGION_PLACES 4u   /* so many written places make it likely that more of 1 MiB follow, */
+#define REGION_MORE 2u	   /* so many more that of a region of the next size do */
 #define REGION_ENTRIES 64u /* runs taken at a time */
-#define AHEAD_SHARE 8u	   /* one free block in so many may be taken and not written */
+#define AHEAD_SHARE 8u /* as many as one free block in so many may be prepared and not written */
 
-/* How much may be backed up ahead: a 64th of what is free; in the tail, a window. */
+/* How many more blocks may be prepared by a guest that has written most of what was. */
+static uint64_t share_left(const struct bowimg *img)
+{
+	uint64_t share = img->sb.free_total_blk / AHEAD_SHARE;
+
+	return share - bow_min(share, bow_bitmap_count(img->ahead));
+}
+
+/* How much may be backed up ahead at a time: a 64th of what is free; in the tail, a window. */
 static uint64_t budget(const struct bowimg *img)
 {
 	if (img->sb.flags & BOW_SUPER_STORE_TAIL)
 		return WINDOW_MOST_BLK;
-	return bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 64);
+	return bow_min(bow_min(WINDOW_MOST_BLK, img->alloc.free_blk / 64), share_left(img));
 }
 
-/* How much may be taken ahead, by a guest that has written most of what was taken for it. */
+/* How much may be taken ahead. */
 static uint64_t budget_free(const struct bowimg *img)
 {
-	uint64_t most = bow_min(WINDOW_MOST_FREE_BLK, img->alloc.free_blk / 16);
-	uint64_t share = img->sb.free_total_blk / AHEAD_SHARE;
-
-	return bow_min(most, share - bow_min(share, bow_bitmap_count(img->ahead)));
+	return bow_min(bow_min(WINDOW_MOST_FREE_BLK, img->alloc.free_blk / 16), share_left(img));
 }
 
 /* So that what follows cannot fail. */
@@ -141,19 +147,67 @@ static uint64_t originals_in(const struct bowimg *img, uint64_t from, uint64_t e
 	return n;
 }
 
+/* Does the op only take blocks, so that each of its own is LIVE by now? */
+static bool only_takes(const struct bow_op *op)
+{
+	return op->n && !op->n_dests && !op->dests_left && !op->block0;
+}
+
+/*
+ * Cut what lies around the request to what no other holds. To take blocks, those that only take may
+ * lie inside: their blocks are in their own entries, and nothing else about them is going to
+ * change.
+ */
+static void keep_clear(const struct bowimg *img, const struct bow_op *op, bool to_take,
+		       uint64_t *from, uint64_t *to)
+{
+	for (unsigned i = 0; i < BOW_OPS; i++) {
+		const struct bow_op *other = &img->ops[i];
+
+		if (!other->active || other == op || (to_take && only_takes(other)))
+			continue;
+		if (other->first < op->core)
+			*from = bow_max(*from, other->first + other->count);
+		else
+			*to = bow_min(*to, other->first);
+	}
+}
+
+/* How many blocks of the range were overwritten by the guest itself. */
+static uint64_t written_in(const struct bowimg *img, uint64_t from, uint64_t to)
+{
+	return bow_bitmap_count_range(img->blocks.taken, from, to - from) -
+	       bow_bitmap_count_range(img->ahead, from, to - from);
+}
+
+/* The largest group around a small request of which the guest has overwritten enough. */
+static bool find_group(const struct bowimg *img, const struct bow_op *op, uint64_t *from,
+		       uint64_t *to)
+{
+	static const struct {
+		unsigned blk, written;
+	} groups[] = {{REGION_BLK, REGION_WRITTEN}, {GROUP_BLK, GROUP_WRITTEN}};
+	uint64_t end = op->core + op->core_count, most = budget(img);
+
+	/* Block 0 is never backed up again, and belongs to whoever writes it. */
+	for (unsigned i = 0; i < 2 && op->core && op->core_count <= GROUP_BLK / 2; i++) {
+		*from = bow_max(1, op->core / groups[i].blk * groups[i].blk);
+		*to = bow_min(bow_div_up(end, groups[i].blk) * groups[i].blk, img->blocks.count);
+		if (*to - *from <= most && written_in(img, *from, *to) >= groups[i].written)
+			return true;
+	}
+	return false;
+}
+
 /* The rest of the group that the request lies in. */
 static uint64_t widen_group(struct bowimg *img, struct bow_op *op)
 {
-	uint64_t end = op->core + op->core_count;
-	uint64_t from = op->core / GROUP_BLK * GROUP_BLK;
-	uint64_t to = bow_min(bow_div_up(end, GROUP_BLK) * GROUP_BLK, img->blocks.count);
+	uint64_t end = op->core + op->core_count, from, to;
 
-	/* Block 0 is never backed up again, and belongs to whoever writes it. */
-	from = bow_max(from, 1);
-	if (op->core == 0 || op->core_count > GROUP_BLK / 2 || to - from > budget(img) ||
-	    bow_bitmap_count_range(img->blocks.taken, from, to - from) < GROUP_SAVED ||
-	    bow_op_overlaps(img, from, op->core - from) || bow_op_overlaps(img, end, to - end) ||
-	    bow_blocks_reserve(&img->blocks, from, to - from))
+	if (!find_group(img, op, &from, &to))
+		return 0;
+	keep_clear(img, op, false, &from, &to);
+	if (reserve(img, from, to - from))
 		return 0;
 	op->first = from;
 	op->count = to - from;
@@ -242,31 +296,6 @@ static bool find_region(const struct bowimg *img, const struct bow_op *op, uint6
 	return false;
 }
 
-/* Does the op only take blocks, so that each of its own is LIVE by now? */
-static bool only_takes(const struct bow_op *op)
-{
-	return op->n && !op->n_dests && !op->dests_left && !op->block0;
-}
-
-/*
- * Cut the region to what no other request holds. Those that only take may lie inside: their blocks
- * are in their own entries, and nothing else about them is going to change.
- */
-static void keep_clear(const struct bowimg *img, const struct bow_op *op, uint64_t *from,
-		       uint64_t *to)
-{
-	for (unsigned i = 0; i < BOW_OPS; i++) {
-		const struct bow_op *other = &img->ops[i];
-
-		if (!other->active || other == op || only_takes(other))
-			continue;
-		if (other->first < op->core)
-			*from = bow_max(*from, other->first + other->count);
-		else
-			*to = bow_min(*to, other->first);
-	}
-}
-
 /* A small request on free blocks, for which nothing else was taken? */
 static bool is_small_take(const struct bow_op *op)
 {
@@ -284,7 +313,7 @@ static void widen_region(struct bowimg *img, struct bow_op *op)
 
 	if (!is_small_take(op) || !find_region(img, op, &from, &to))
 		return;
-	keep_clear(img, op, &from, &to);
+	keep_clear(img, op, true, &from, &to);
 	from = op->core - open_before(img, from, op->core);
 	to = end + open_behind(img, end, to);
 	if (reserve(img, from, to - from))

@@ -254,6 +254,7 @@ static void settle_around(struct bowimg *img, uint64_t from, uint64_t end)
 		run = bow_blocks_run(&img->blocks, from, end - from, &state, &zero);
 		if (state == BOW_ORIGINAL && !zero) {
 			bow_bitmap_set(img->blocks.taken, from, run);
+			bow_bitmap_set(img->ahead, from, run);
 			img->changed_blk += run;
 		}
 	}
@@ -262,6 +263,8 @@ static void settle_around(struct bowimg *img, uint64_t from, uint64_t end)
 static void settle(struct bowimg *img, struct bow_op *op, bool written)
 {
 	settle_core(img, op, written);
+	/* Others may have prepared them while this op waited for its blocks. */
+	bow_bitmap_clear(img->ahead, op->core, op->core_count);
 	settle_around(img, op->core + op->core_count, op->first + op->count);
 	settle_around(img, op->first, op->core);
 	for (uint32_t i = 0; i < op->n; i++)
@@ -308,10 +311,10 @@ static int write_piece(struct bowimg *img, const void *buf, size_t bytes, uint64
 
 	pthread_mutex_lock(&img->lock);
 	rc = bow_engine_failed(img, err);
-	if (bow_bitmap_count(img->ahead))
-		bow_bitmap_clear(img->ahead, first, count);
 	settled = first > 0 && bow_blocks_settled(&img->blocks, first, count) &&
 		  !bow_op_delays(img, first, count);
+	if (settled && bow_bitmap_count(img->ahead))
+		bow_bitmap_clear(img->ahead, first, count);
 	pthread_mutex_unlock(&img->lock);
 	if (rc)
 		return rc;

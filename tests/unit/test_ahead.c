@@ -10,11 +10,12 @@
 #include <cmocka.h>
 
 #include "mem_dev.h"
+#include "operations/engine.h"
 #include "operations/operations.h"
 #include "rng.h"
 
 #define BLOCK ((uint64_t)BOWIMG_BLOCK_SIZE)
-#define IMAGE_BLK 16384u /* 64 MiB; all but the first MiB is free */
+#define IMAGE_BLK 20480u /* 80 MiB; all but the first MiB is free */
 #define USED_BLK 256u
 
 /* A barrier that can be held up. */
@@ -120,6 +121,16 @@ static void a_stream_into_free_blocks_takes_growing_runs(void **state)
 	for (uint64_t blk = 1000; blk < 1000 + 4096; blk += 16)
 		write_at(f, blk, 16);
 	assert_in_range(since(f).barriers, 1, 12); /* for 256 requests */
+}
+
+static void scattered_overwrites_share_barriers(void **state)
+{
+	struct fixture *f = *state;
+	struct rng r = {4};
+
+	for (unsigned i = 0; i < 2000; i++)
+		write_at(f, rng_between(&r, 1, USED_BLK - 1), 1);
+	assert_in_range(since(f).barriers, 1, 20); /* for 255 blocks */
 }
 
 static void scattered_writes_into_free_blocks_share_barriers(void **state)
@@ -228,6 +239,10 @@ static void nobody_writes_where_a_take_is_on_its_way(void **state)
 	pthread_join(follows.thread, &result);
 	assert_null(result);
 	assert_int_equal(there[0], f->buf[0]);
+	/* Both are written: neither counts as prepared for later. */
+	assert_false(bow_bitmap_test(f->img->ahead, 4180));
+	assert_false(bow_bitmap_test(f->img->ahead, 4300));
+	assert_true(bow_bitmap_test(f->img->ahead, 4301));
 }
 
 int main(void)
@@ -235,6 +250,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_stream_into_free_blocks_takes_growing_runs),
+		TEST(scattered_overwrites_share_barriers),
 		TEST(scattered_writes_into_free_blocks_share_barriers),
 		TEST(what_is_taken_around_scattered_writes_is_rationed),
 		TEST(a_guest_that_fills_what_it_began_is_given_more),
