@@ -163,7 +163,7 @@ static void a_guest_that_fills_what_it_began_is_given_more(void **state)
 {
 	struct fixture *f = *state;
 	struct rng r = {3};
-	uint32_t order[1024], j;
+	uint32_t order[1024] = {0}, j;
 
 	for (uint64_t from = 1024; from < 1024 + 8 * 1024; from += 1024) {
 		for (uint32_t i = 0; i < 1024; i++) {
