@@ -19,8 +19,8 @@
 #define SEQUENCE_STATES 210u  /* that one short sequence gives, roughly */
 #define SEQUENCE3_STATES 160u /* one of three operations, which is cut more sparingly */
 #define COURSES 6u
-#define BIG_STATES_EVERY 2000u /* of so many states one is on a large image, and one more there */
-			       /* under several threads */
+#define BIG_STATES_EVERY 2000u	/* of so many states one is on a large image, */
+#define WIDE_STATES_EVERY 4000u /* of so many one there under several threads */
 
 static uint64_t env_number(const char *name, uint64_t otherwise)
 {
@@ -105,7 +105,7 @@ static bool run_courses(const struct crash_crew *crew, uint64_t states, uint64_t
 	struct crash_course random = {'r', seed, 1, UINT64_MAX, states / 3};
 	struct crash_course big = {'b', seed, 1, UINT64_MAX, states / BIG_STATES_EVERY + 1};
 	struct crash_course threads = {'t', seed, 1, UINT64_MAX, states / 6};
-	struct crash_course wide = {'w', seed, 1, UINT64_MAX, states / BIG_STATES_EVERY + 1};
+	struct crash_course wide = {'w', seed, 1, UINT64_MAX, states / WIDE_STATES_EVERY + 1};
 	bool good;
 
 	print_course(&x2, "one or two operations", upto2);
