@@ -75,7 +75,26 @@ int bow_lend_open(const char *path)
 	return fd;
 }
 
-/* Open the file, and hide where it was; if that is refused, it is done at the end. */
+void bow_lend_hide(const char *dir)
+{
+	if (bow_mounts_remove(dir, MNT_DETACH, NULL) == 0)
+		rmdir(dir);
+}
+
+int bow_lend_take_down(struct bow_fuse *fuse, int hold, const char *dir, struct bowimg_error *err)
+{
+	int ret = 0;
+
+	if (fuse)
+		bow_fuse_wait_closed(fuse, BOW_LEND_PATIENCE_MS);
+	if (hold >= 0)
+		close(hold);
+	if (fuse)
+		ret = bow_fuse_stop(fuse, err);
+	rmdir(dir); /* gone already where it was hidden */
+	return ret;
+}
+
 static int open_file(struct shown *s, struct bowimg_error *err)
 {
 	char path[PATH_MAX + 16];
@@ -87,8 +106,7 @@ static int open_file(struct shown *s, struct bowimg_error *err)
 	s->fd = bow_lend_open(path);
 	if (s->fd < 0)
 		return bow_err_errno(err, s->fd, "opening %s", path);
-	if (bow_mounts_remove(s->dir, MNT_DETACH, NULL) == 0)
-		rmdir(s->dir);
+	bow_lend_hide(s->dir);
 	return 0;
 }
 
@@ -96,13 +114,8 @@ static void release(struct shown *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);
-	if (s->fuse)
-		bow_fuse_wait_closed(s->fuse, BOW_LEND_PATIENCE_MS);
-	if (s->hold >= 0)
-		close(s->hold);
-	if (s->fuse)
-		bow_fuse_stop(s->fuse, NULL); /* nothing was written: there is nothing to lose */
-	rmdir(s->dir);
+	/* Nothing was written: there is nothing to lose. */
+	bow_lend_take_down(s->fuse, s->hold, s->dir, NULL);
 	free(s);
 }
 

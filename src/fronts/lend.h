@@ -11,6 +11,8 @@
 #include <limits.h>
 #include "base/err.h"
 
+struct bow_fuse;
+
 extern const struct bowimg_helpers bow_lend_helpers;
 
 /* How long the last user may take to close the file, in milliseconds: udev looks at loop devices.
@@ -32,6 +34,15 @@ int bow_lend_hold(const char *dir, struct bowimg_error *err);
 
 /* Open a file of that mount for reading, by another process; the descriptor, or -errno. */
 int bow_lend_open(const char *path);
+
+/* Its files are open: take the mount out of sight. If that is refused, it is done at the end. */
+void bow_lend_hide(const char *dir);
+
+/*
+ * Wait until others have closed the files, let go of the hold (-1: none), end the server (NULL:
+ * none) and remove what is left of `dir`. What ending the server returns.
+ */
+int bow_lend_take_down(struct bow_fuse *fuse, int hold, const char *dir, struct bowimg_error *err);
 
 /* lend_trim.c: the `trim` of the helpers. */
 int bow_lend_trim(void *ctx, bowimg_volume *vol, const char *fs_type, struct bowimg_error *err);

@@ -104,20 +104,14 @@ static int converse(struct session *s, struct bowimg_error *err)
 
 static int take_down(struct session *s, int ret, struct bowimg_error *err)
 {
-	int stop = 0;
+	int stop;
 
 	if (s->sock >= 0)
 		close(s->sock);
 	if (s->pid > 0)
 		while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
 			;
-	if (s->fuse)
-		bow_fuse_wait_closed(s->fuse, BOW_LEND_PATIENCE_MS);
-	if (s->hold >= 0)
-		close(s->hold);
-	if (s->fuse)
-		stop = bow_fuse_stop(s->fuse, ret ? NULL : err);
-	rmdir(s->dir); /* gone already where the other process got so far */
+	stop = bow_lend_take_down(s->fuse, s->hold, s->dir, ret ? NULL : err);
 	return ret ? ret : stop;
 }
 

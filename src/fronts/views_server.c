@@ -15,7 +15,6 @@
 #include "fronts/fuse.h"
 #include "fronts/lend.h"
 #include "fronts/fd_passing.h"
-#include "fronts/mounts.h"
 #include "fronts/views.h"
 
 struct server {
@@ -61,8 +60,7 @@ static int open_files(struct server *s, struct bowimg_error *err)
 		if (s->fd[side] < 0)
 			return bow_err_errno(err, s->fd[side], "opening %s", path);
 	}
-	if (bow_mounts_remove(s->dir, MNT_DETACH, NULL) == 0)
-		rmdir(s->dir);
+	bow_lend_hide(s->dir);
 	return 0;
 }
 
@@ -93,18 +91,6 @@ static bool hand_over(struct server *s, int sock, const struct bowimg_error *err
 	return ok && !err->code;
 }
 
-static void take_down(struct server *s)
-{
-	if (s->fuse)
-		bow_fuse_wait_closed(s->fuse, BOW_LEND_PATIENCE_MS);
-	if (s->hold >= 0)
-		close(s->hold);
-	if (s->fuse)
-		bow_fuse_stop(s->fuse, NULL); /* nothing was written: there is nothing to lose */
-	if (s->dir[0])
-		rmdir(s->dir);
-}
-
 _Noreturn void bow_views_serve(int sock, bowimg_look *look, uint64_t off, uint64_t bytes)
 {
 	struct server s = {.hold = -1, .fd = {-1, -1}};
@@ -117,6 +103,7 @@ _Noreturn void bow_views_serve(int sock, bowimg_look *look, uint64_t off, uint64
 	if (hand_over(&s, sock, &err))
 		while (recv(sock, &byte, 1, 0) < 0 && errno == EINTR)
 			;
-	take_down(&s);
+	/* Nothing was written: there is nothing to lose. */
+	bow_lend_take_down(s.fuse, s.hold, s.dir, NULL);
 	_exit(0);
 }
