@@ -173,6 +173,16 @@ static void keep_clear(const struct bowimg *img, const struct bow_op *op, bool t
 	}
 }
 
+/* The request's blocks, extended to whole multiples of `blk`; never block 0. */
+static void align_around(const struct bowimg *img, const struct bow_op *op, uint64_t blk,
+			 uint64_t *from, uint64_t *to)
+{
+	uint64_t end = bow_div_up(op->core + op->core_count, blk) * blk;
+
+	*from = bow_max(1, op->core / blk * blk);
+	*to = bow_min(end, img->blocks.count);
+}
+
 /* How many blocks of the range were overwritten by the guest itself. */
 static uint64_t written_in(const struct bowimg *img, uint64_t from, uint64_t to)
 {
@@ -187,12 +197,11 @@ static bool find_group(const struct bowimg *img, const struct bow_op *op, uint64
 	static const struct {
 		unsigned blk, written;
 	} groups[] = {{REGION_BLK, REGION_WRITTEN}, {GROUP_BLK, GROUP_WRITTEN}};
-	uint64_t end = op->core + op->core_count, most = budget(img);
+	uint64_t most = budget(img);
 
 	/* Block 0 is never backed up again, and belongs to whoever writes it. */
 	for (unsigned i = 0; i < 2 && op->core && op->core_count <= GROUP_BLK / 2; i++) {
-		*from = bow_max(1, op->core / groups[i].blk * groups[i].blk);
-		*to = bow_min(bow_div_up(end, groups[i].blk) * groups[i].blk, img->blocks.count);
+		align_around(img, op, groups[i].blk, from, to);
 		if (*to - *from <= most && written_in(img, *from, *to) >= groups[i].written)
 			return true;
 	}
@@ -282,13 +291,10 @@ static bool has_places(const struct bowimg *img, uint64_t from, uint64_t to, uns
 static bool find_region(const struct bowimg *img, const struct bow_op *op, uint64_t *from,
 			uint64_t *to)
 {
-	uint64_t most = budget_free(img), end, blk;
+	uint64_t most = budget_free(img);
 
 	for (unsigned i = REGION_SIZES; i-- > 0;) {
-		blk = (uint64_t)REGION_BLK << i;
-		end = bow_div_up(op->core + op->core_count, blk) * blk;
-		*from = bow_max(1, op->core / blk * blk);
-		*to = bow_min(end, img->blocks.count);
+		align_around(img, op, (uint64_t)REGION_BLK << i, from, to);
 		if (*to - *from <= most &&
 		    has_places(img, *from, *to, 1 + REGION_PLACES + REGION_MORE * i))
 			return true;
