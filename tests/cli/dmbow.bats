@@ -11,7 +11,8 @@ same_as_before() {
 
 @test "status names dm-bow and what ends its checkpoint" {
 	dmbow_disk disk
-	expect 0 status disk
+	expect 0 status -v disk
+	grep -q "^disk: a checkpoint of the kernel's dm-bow is open$" <<<"$output"
 	grep -q "format dm-bow" <<<"$output"
 	grep -q "blocks of 512 bytes" <<<"$output"
 	grep -q "'bowimg rollback'.*'bowimg commit'" <<<"$output"
@@ -102,7 +103,7 @@ same_as_before() {
 	mkdir dir
 	before=$(sum disk)
 	for verb in "prepare" "map" "rescue --write" "serve --socket dir/s" "rollback --again" \
-		"commit --wipe"; do
+		"commit --wipe" "diff" "diff --files" "export --undo -o patch.tar"; do
 		# shellcheck disable=SC2086
 		refused 9 'dm-bow' $verb disk
 	done
@@ -137,7 +138,7 @@ same_as_before() {
 
 @test "--force takes only what the verb knows" {
 	dmbow_disk disk
-	refused 2 'can be: changed' verify --force=partial disk
-	refused 2 'can be: changed, forward' commit --force=partial disk
-	refused 2 'can be: changed, partial, forward' rollback --force=backward disk
+	refused 2 'use one of: changed' verify --force=partial disk
+	refused 2 'use one of: changed, forward' commit --force=partial disk
+	refused 2 'use one of: changed, partial, forward' rollback --force=backward disk
 }

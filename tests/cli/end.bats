@@ -131,3 +131,24 @@ load ../lib/common
 	refused 4 "lock|in use" commit disk.img
 	expect 0 status disk.img
 }
+
+@test "--json of verify, rollback and commit is one object, and errors are, too" {
+	make_ext4 disk.img 16M
+	for verb in rollback commit; do
+		expect 0 prepare -q disk.img
+		expect 0 verify --json disk.img
+		[ "$(json '[.verb, .image, ."dry-run", .found, .format] | tojson' <<<"$output")" = \
+			'["verify","disk.img",false,"checkpoint","bowimg"]' ]
+		expect 0 $verb -n --json disk.img
+		[ "$(json '[.verb, ."dry-run"] | tojson' <<<"$output")" = "[\"$verb\",true]" ]
+		expect 0 $verb --json disk.img
+		[ "$(json '[.verb, ."dry-run", .found, .exact, .committed, ."lost-entries"] | tojson' \
+			<<<"$output")" = "[\"$verb\",false,\"checkpoint\",true,false,0]" ]
+		[ "$(json '[.entries, ."restored-bytes", ."zeroed-bytes"] | all(type == "number")' \
+			<<<"$output")" = true ]
+		[ -z "$stderr" ]
+		expect 3 $verb --json disk.img
+		[ -z "$output" ]
+		[ "$(json .error.exit <<<"$stderr")" = 3 ]
+	done
+}

@@ -5,7 +5,7 @@
 load ../lib/common
 
 VERBS="prepare status mount umount attach detach serve run rollback commit verify diff log map"
-VERBS="$VERBS export apply"
+VERBS="$VERBS export apply list"
 
 @test "the version is that of the header" {
 	expect 0 --version
@@ -28,8 +28,61 @@ VERBS="$VERBS export apply"
 }
 
 @test "an unknown verb is a usage error that says where help is" {
-	refused 2 "no verb 'snap'" snap
-	refused 2 "no verb 'snap'" help snap
+	refused 2 "unknown verb 'snap'" snap
+	refused 2 "unknown verb 'snap'" help snap
+}
+
+@test "a word that is nearly right is answered with the one that is meant" {
+	refused 2 "did you mean 'bowimg rollback'" rolback disk.img
+	refused 2 "did you mean 'bowimg umount'" umuont disk.img
+	refused 2 "did you mean 'bowimg status'" stats disk.img
+	refused 2 "did you mean 'bowimg prepare'" prep disk.img
+	refused 2 "unknown option '--dryrun'; did you mean '--dry-run'" rollback --dryrun disk.img
+	refused 2 "did you mean '--free-from'" prepare --freefrom=ext disk.img
+	for word in xyzzy a "$(printf '%0500d' 1)"; do
+		refused 2 "unknown verb" "$word"
+		if grep 'did you mean' <<<"$stderr"; then return 1; fi
+	done
+}
+
+@test "undo is rollback, info is status, -V is the version" {
+	make_ext4 disk.img 8M
+	before=$(sum disk.img)
+	expect 0 prepare -q disk.img
+	expect 0 info disk.img
+	grep -q '^disk.img: checkpoint open' <<<"$output"
+	expect 0 undo disk.img
+	[ "$(sum disk.img)" = "$before" ]
+	expect 0 undo --help
+	grep -q '^usage: bowimg rollback ' <<<"$output"
+	expect 0 help info
+	grep -q '^usage: bowimg status ' <<<"$output"
+	refused 2 'see bowimg rollback --help' undo --bogus
+	expect 0 -V
+	[ "$output" = "$("$BOWIMG" --version)" ]
+}
+
+@test "-V prints the version after every verb, too, but not behind --" {
+	for verb in $VERBS; do
+		expect 0 "$verb" -V
+		[ "$output" = "$("$BOWIMG" --version)" ]
+	done
+	expect 0 undo disk.img --version
+	refused 1 "No such file" status -- -V
+}
+
+@test "-v says more of verify and apply" {
+	make_ext4 disk.img 8M
+	cp disk.img other.img
+	expect 0 prepare -q disk.img
+	expect 0 verify disk.img
+	[ "$(wc -l <<<"$output")" -eq 1 ]
+	expect 0 verify -v disk.img
+	grep -q 'the image was found in state checkpoint' <<<"$output"
+	uuid=$("$BOWIMG" status --json disk.img | json .uuid)
+	expect 0 export -q --redo -o redo.tar disk.img
+	expect 0 apply -v redo.tar other.img
+	grep -q "from the checkpoint $uuid of a disk of 8.0 MiB" <<<"$output"
 }
 
 @test "every verb has help, by --help, by -h and by 'help VERB', the same text" {
@@ -58,21 +111,21 @@ VERBS="$VERBS export apply"
 	done
 }
 
-@test "a missing operand is a usage error for every verb" {
+@test "a missing argument is a usage error for every verb" {
 	for verb in prepare status mount umount attach detach serve rollback commit verify log map; do
 		refused 2 "see bowimg $verb --help" "$verb"
 	done
 }
 
-@test "one operand too many is a usage error" {
+@test "an argument too many is a usage error" {
 	for verb in prepare status detach rollback commit verify log map; do
-		refused 2 "'two'" "$verb" one two
+		refused 2 "unexpected argument 'two'" "$verb" one two
 	done
 }
 
 @test "an unknown option, a missing argument, an unknown choice are usage errors" {
-	refused 2 "no option '--bogus'" prepare --bogus disk.img
-	refused 2 "no option '-z'" status -z disk.img
+	refused 2 "unknown option '--bogus'" prepare --bogus disk.img
+	refused 2 "unknown option '-z'" status -z disk.img
 	refused 2 "needs an argument" prepare --free-from
 	refused 2 "takes no argument" prepare --exact=yes disk.img
 	refused 2 "free, tail" prepare --store=elsewhere disk.img
@@ -80,12 +133,12 @@ VERBS="$VERBS export apply"
 	refused 2 "changed" rollback --force=everything disk.img
 }
 
-@test "an empty operand is a usage error" {
+@test "an empty argument is a usage error" {
 	refused 2 "empty" status ""
 }
 
 @test "run keeps usage errors apart from the command's status" {
-	refused 125 "no option" run --bogus disk.img -- true
+	refused 125 "unknown option" run --bogus disk.img -- true
 	refused 125 "see bowimg run --help" run
 }
 

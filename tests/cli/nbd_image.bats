@@ -40,7 +40,7 @@ cycle() {
 	expect 0 rollback "$remote"
 	[ "$(sum disk.img)" = "$before" ]
 	expect 0 status "$remote"
-	grep -q '^state *none' <<<"$output"
+	grep -q ': no checkpoint is open$' <<<"$output"
 }
 
 @test "an image behind a unix socket is changed and rolled back to the same checksum" {
@@ -51,6 +51,16 @@ cycle() {
 @test "an image behind a TCP port is changed and rolled back to the same checksum" {
 	remote_tcp
 	cycle
+}
+
+@test "a machine that goes away is noticed after 90 seconds, while reading and while writing" {
+	requires strace
+	remote_tcp
+	strace -f -e trace=setsockopt -o calls "$BOWIMG" status "$remote"
+	grep -q 'TCP_KEEPIDLE, \[30\]' calls
+	grep -q 'TCP_KEEPINTVL, \[10\]' calls
+	grep -q 'TCP_KEEPCNT, \[6\]' calls
+	grep -q 'TCP_USER_TIMEOUT, \[90000\]' calls
 }
 
 @test "an image behind TLS is changed and rolled back to the same checksum" {
@@ -75,7 +85,7 @@ cycle() {
 	change "$remote"
 	expect 0 commit "$remote"
 	expect 0 status "$remote"
-	grep -q '^state *none' <<<"$output"
+	grep -q ': no checkpoint is open$' <<<"$output"
 	qemu-io -f raw -r -c 'read -P 9 5000 300' -c 'read -P 8 9M 5M' -c 'read -P 0 16M 2M' disk.img \
 		>io.out
 	run ! grep -i failed io.out
@@ -133,9 +143,9 @@ cycle() {
 	qemu-io -f raw -c 'write -P 7 0 3M' -c flush 'nbd+unix:///?socket=mine.sock'
 	kill "$(cat mine.pid)"
 	wait_until is_gone "$(cat mine.pid)"
-	expect 0 status "$remote"
-	grep -q '^attached *no$' <<<"$output"
-	grep -q '^changed *[1-9]' <<<"$output"
+	expect 0 status -v "$remote"
+	grep -q '^  attached *no$' <<<"$output"
+	grep -q '^  changed *[1-9]' <<<"$output"
 	expect 0 rollback "$remote"
 	[ "$(sum disk.img)" = "$before" ]
 }
@@ -252,7 +262,7 @@ remote_of_commands() {
 }
 
 @test "a rollback is not overtaken by what a killed bowimg had sent" {
-	local server
+	local server nbdkit
 	remote_of_commands
 	expect 0 prepare --exact "$remote"
 	"$BOWIMG" serve --socket mine.sock "$remote" >uri 2>serve.err 3>&- &
@@ -262,7 +272,10 @@ remote_of_commands() {
 	touch slow
 	qemu-io -f raw -c 'write -P 8 0 64k' "$(cat uri)" >io.out 2>&1 3>&- &
 	wait_until test -e late
-	kill -9 "$(pgrep -P "$server" -x nbdkit)"
+	# Together: bowimg would start another one, and that would go on.
+	nbdkit=$(pgrep -P "$server" -x nbdkit)
+	kill -STOP "$nbdkit"
+	kill -9 "$server" "$nbdkit"
 	wait "$server" || true
 	rm slow
 	expect 0 rollback "$remote"

@@ -1,3 +1,4 @@
+#!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
 # Partitioned disks without root: what prepare finds on them, and what it refuses.
 
@@ -95,14 +96,14 @@ row() {
 	cloud_disk disk.img
 	head -c 1M /dev/urandom >noise
 	put noise disk.img 2
-	printf 'LUKS\xba\xbe\0\2' >luks
+	printf 'LUKS\xba\xbe\0\1' >luks
 	put luks disk.img 2
 	expect 0 prepare -n disk.img
 	row 2 | grep -q 'none, all of it counts as used: it is encrypted'
 	# Nothing at all is known: all backups go past the end.
 	put luks disk.img 3
 	put luks disk.img 1
-	expect 0 prepare -n disk.img
+	expect 0 prepare -v -n disk.img
 	grep -q "past the image's end" <<<"$output"
 	refused 5 'too little free space' prepare -n --on-full=stop disk.img
 	grep -q 'partition 2 counts as used: it is encrypted' <<<"$stderr"
@@ -111,10 +112,11 @@ row() {
 @test "a GPT of which one copy is damaged is refused" {
 	cloud_disk disk.img
 	cp disk.img good.img
-	printf 'x' | dd of=disk.img bs=1 seek=$((512 + 60)) conv=notrunc status=none
+	# Over some of the disk's random UUID: one byte would be the same once in a while.
+	printf 'damaged!' | dd of=disk.img bs=1 seek=$((512 + 60)) conv=notrunc status=none
 	refused 6 'first copy of the GPT is damaged' prepare disk.img
 	cp good.img disk.img
-	printf 'x' | dd of=disk.img bs=1 seek=$(((128 << 20) - 512 + 60)) conv=notrunc status=none
+	printf 'damaged!' | dd of=disk.img bs=1 seek=$(((128 << 20) - 512 + 60)) conv=notrunc status=none
 	refused 6 'backup of the GPT is damaged' prepare disk.img
 	cp good.img disk.img
 	dd if=/dev/zero of=disk.img bs=512 count=1 conv=notrunc status=none

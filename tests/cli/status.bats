@@ -5,7 +5,7 @@
 load ../lib/common
 
 KEYS="version image format state virtual-size block-size free-source exact free-total-bytes
-free-left-bytes backup-bytes changed-bytes log-bytes entries on-full tail-bytes marks"
+free-left-bytes backup-bytes changed-bytes log-bytes entries gives on-full tail-bytes marks"
 
 @test "status --json has every key, for a plain image and for a prepared one" {
 	make_ext4 disk.img 16M
@@ -35,19 +35,62 @@ free-left-bytes backup-bytes changed-bytes log-bytes entries on-full tail-bytes 
 	[ "$(json '[.format, .state, ."block-size", ."free-source", .exact, ."changed-bytes",
 		.marks] | tojson' <<<"$output")" = '["bowimg","checkpoint",4096,"ext",true,0,[]]' ]
 	[ "$(json '[."free-total-bytes", ."free-left-bytes", ."backup-bytes", ."log-bytes",
-		.entries, ."tail-bytes"] | all(type == "number" and . == floor)' \
+		.entries, .gives, ."tail-bytes"] | all(type == "number" and . == floor)' \
 		<<<"$output")" = true ]
 	[ "$(json '."free-left-bytes" <= ."free-total-bytes"' <<<"$output")" = true ]
+}
+
+@test "status --json and prepare --json name the budget; without a checkpoint there is none" {
+	make_ext4 disk.img 16M
+	expect 0 status --json disk.img
+	[ "$(json '[."budget-bytes", ."budget-limit", ."host-left-bytes"] | tojson' <<<"$output")" = \
+		'[null,null,null]' ]
+	expect 0 prepare --json disk.img
+	[ "$(json '[."budget-bytes" == ."free-left-bytes", ."budget-limit"] | tojson' <<<"$output")" = \
+		'[true,"image"]' ]
+	expect 0 status --json disk.img
+	[ "$(json '[."budget-bytes" == ."free-left-bytes", ."budget-limit",
+		(."host-left-bytes" | type)] | tojson' <<<"$output")" = '[true,"image","number"]' ]
 }
 
 @test "status for people says the state and what to do" {
 	make_ext4 disk.img 16M
 	expect 0 status disk.img
-	grep -q '^state *none' <<<"$output"
+	grep -q '^disk.img: no checkpoint is open$' <<<"$output"
 	expect 0 prepare disk.img
 	expect 0 status disk.img
-	grep -q '^state *checkpoint' <<<"$output"
-	grep -q '^next .*' <<<"$output"
+	grep -qE '^disk.img: checkpoint open( for [0-9]+ s)?, not in use$' <<<"$output"
+	grep -q '^  undo *the whole image, byte for byte$' <<<"$output"
+	grep -q '^  changed *nothing$' <<<"$output"
+	grep -qE '^  space *\[-{20}\] .* of .* used; then the file grows$' <<<"$output"
+	grep -q '^next: .*bowimg rollback disk.img' <<<"$output"
+	[ "$(wc -l <<<"$output")" -eq 5 ]
+}
+
+@test "status -v prints all that is known" {
+	make_ext4 disk.img 16M
+	expect 0 status -v disk.img
+	grep -q '^  state *none$' <<<"$output"
+	expect 0 prepare disk.img
+	expect 0 status -v disk.img
+	grep -q '^  state *checkpoint (format bowimg)$' <<<"$output"
+	for row in size uuid 'free map' backups log entries free 'free left' 'when full' attached; do
+		grep -q "^  $row  *[^ ]" <<<"$output"
+	done
+}
+
+@test "status --json says since when the checkpoint is open, what is new, and who has the image" {
+	make_ext4 disk.img 16M
+	expect 0 status --json disk.img
+	[ "$(json '[."prepared-at", ."new-bytes", .pid, .where] | tojson' <<<"$output")" = \
+		'[null,0,null,null]' ]
+	early=$(date +%s)
+	expect 0 prepare disk.img
+	late=$(date +%s)
+	expect 0 status --json disk.img
+	at=$(json '."prepared-at"' <<<"$output")
+	[ "$at" -ge "$early" ] && [ "$at" -le "$late" ]
+	[ "$(json '[."new-bytes", .pid, .where] | tojson' <<<"$output")" = '[0,null,null]' ]
 }
 
 @test "status changes nothing, not even the times of the file" {

@@ -3,12 +3,15 @@
  * Large buffers under AddressSanitizer. It maps and unmaps each of them, and an engine has dozens,
  * which comes and goes thousands of times: most of the time would be the kernel's. Here they are
  * kept when freed, poisoned until they are given out again. The linker sends the program's calls
- * here (--wrap, see LDFLAGS beside this file); without the sanitizer they are passed on.
+ * here (--wrap, see LDFLAGS beside this file); without the sanitizer to pool.c.
  */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
@@ -18,9 +21,6 @@ void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *p, size_t bytes);
 void __wrap_free(void *p);
-
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
 
 #define LEAST (128u << 10)
 #define MOST (4u << 20)
@@ -132,28 +132,6 @@ void __wrap_free(void *p)
 {
 	if (!release(p))
 		__real_free(p);
-}
-
-#else
-
-void *__wrap_malloc(size_t bytes)
-{
-	return __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-	return __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *p, size_t bytes)
-{
-	return __real_realloc(p, bytes);
-}
-
-void __wrap_free(void *p)
-{
-	__real_free(p);
 }
 
 #endif

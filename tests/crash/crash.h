@@ -13,9 +13,10 @@
 #ifndef TESTS_CRASH_H
 #define TESTS_CRASH_H
 
-#include "lib/lab.h"
+#include "lab/lab.h"
 
-#define CRASH_DEPTH 3 /* cuts in a row */
+#define CRASH_DEPTH 3	       /* cuts in a row */
+#define CRASH_PER_BARRIER 128u /* cuts tried at one barrier, at most */
 
 /* One cut: at which barrier of its timeline, and what was kept. */
 struct crash_step {
@@ -48,19 +49,24 @@ struct timeline {
 	bool torn;	   /* it left garbage in unsettled blocks */
 	bool explore;	   /* cut this timeline's barriers */
 	bool once_more;	   /* it ended, and another checkpoint was opened */
+	bool marks;	   /* marks are made on it */
 	enum lab_end next; /* the end that status told to run */
 };
 
 struct crash_counts {
 	uint64_t states, second, third, torn;
-	uint64_t by_intent[5];
-	uint64_t by_kind[5], scenarios[5]; /* in the order of CRASH_KINDS */
+	uint64_t same; /* cuts that left what another one at the same barrier had left */
+	uint64_t by_intent[LAB_INTENTS];
+	uint64_t by_kind[6], scenarios[6]; /* in the order of CRASH_KINDS */
+	uint64_t made, deleted, went_back; /* marks */
+	uint64_t rescued, not_rescued; /* cuts in a rollback to a mark that took sector 0, too */
 	uint64_t refused, kills, looks, wiped, process;
+	uint64_t given;	   /* blocks given back by the guest, cut lines included */
 	uint64_t ended[2]; /* rolled back, committed */
 	uint64_t failures;
 };
 
-#define CRASH_KINDS "xrbtw"
+#define CRASH_KINDS "xrbtwm"
 
 struct crash_run {
 	struct timeline *timeline[CRASH_DEPTH + 1]; /* as many as needed, with labs of one size */
@@ -106,6 +112,19 @@ void crash_kill(struct timeline *t, bool power);
 /* Attach after a crash and settle the oracle. */
 int crash_attach(struct timeline *t);
 
+/* The states that are left when a mark was begun, or settled: tell the oracle what happened. */
+int crash_decide(struct timeline *t);
+
+/* marks.c: with nobody serving: make a mark, delete one, go back to one. 0, LAB_REFUSED, ... */
+int crash_mark_step(struct timeline *t);
+int crash_mark(struct timeline *t);
+int crash_unmark(struct timeline *t, uint32_t n);
+int crash_to(struct timeline *t, uint32_t n);
+/* The rollback to a mark that was cut. */
+int crash_to_again(struct timeline *t);
+/* The power cut that made this timeline took sector 0 as well: what rescue does then is right. */
+int crash_rescue(struct timeline *t);
+
 /*
  * scenario.c, small.c, threads.c: run one scenario to its end, exploring; 0, LAB_REFUSED or
  * LAB_BAD. Big and wide ones are random, or threaded, scenarios on an image of 64 MiB.
@@ -114,6 +133,8 @@ int crash_random_scenario(struct timeline *t, uint64_t number, bool big);
 int crash_small_scenario(struct timeline *t, uint64_t number);
 int crash_threads_scenario(struct timeline *t, uint64_t number, bool wide);
 uint64_t crash_small_count(uint32_t length);
+/* A short sequence with marks, chosen by its number. */
+int crash_small_marks_scenario(struct timeline *t, uint64_t number);
 /* Begin with the next request of the main line; false: it is left out. */
 bool crash_next_request(struct timeline *t);
 void crash_params(struct lab_params *p, struct rng *r);

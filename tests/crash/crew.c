@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Many scenarios on all processors: processes that take every n-th of them. */
+/* Many scenarios on all processors: processes that take the next one as long as there are any. */
 #include "crew.h"
 
 #include <errno.h>
@@ -16,6 +16,8 @@
 /* Seen by all processes. */
 struct board {
 	atomic_bool stop;
+	_Atomic uint64_t begun;	 /* scenarios */
+	_Atomic uint64_t states; /* of those that ended */
 	struct crash_counts counts[MAX_JOBS];
 };
 
@@ -31,12 +33,18 @@ static void report(const struct crash_crew *crew, struct crash_run *run)
 	crash_tell(run);
 }
 
-/* One process's part: every jobs-th scenario of the course. */
+/* The next scenario of the course, if there is one, and states are still wanted. */
+static bool take_scenario(const struct crash_course *course, struct board *board, uint64_t *n)
+{
+	*n = course->first + board->begun++ * course->step;
+	return *n < course->end && board->states < course->states && !board->stop;
+}
+
+/* One process's part. */
 static void run_part(const struct crash_crew *crew, const struct crash_course *course,
 		     struct board *board, uint32_t job)
 {
 	struct crash_run *run = crash_run_new(crash_kind_blocks(course->kind), crew->trace);
-	uint64_t states = course->states / crew->jobs, n;
 	struct crash_id id = {.kind = course->kind};
 
 	if (!run) {
@@ -44,11 +52,11 @@ static void run_part(const struct crash_crew *crew, const struct crash_course *c
 		board->counts[job].failures++;
 		return;
 	}
-	for (n = course->first + job * course->step; n < course->end && run->counts.states < states;
-	     n += crew->jobs * course->step) {
-		id.number = n;
+	while (take_scenario(course, board, &id.number)) {
+		uint64_t states = run->counts.states;
 		bool good = crash_run_scenario(run, &id);
 
+		board->states += run->counts.states - states;
 		/* Noted at once: the next scenario may end the process. */
 		board->counts[job] = run->counts;
 		if (!good) {
@@ -56,7 +64,7 @@ static void run_part(const struct crash_crew *crew, const struct crash_course *c
 			if (crew->first_only)
 				board->stop = true;
 		}
-		if (board->stop || run->counts.failures >= MAX_FAILURES)
+		if (run->counts.failures >= MAX_FAILURES)
 			break;
 	}
 	crash_run_free(run);
@@ -89,11 +97,11 @@ static int run_forked(const struct crash_crew *crew, const struct crash_course *
 		      struct board *board)
 {
 	pid_t pid[MAX_JOBS];
-	uint32_t job, started;
+	uint32_t job, started, jobs = crew->jobs * (strchr("tw", course->kind) ? 2 : 1);
 	int rc = 0, rc2;
 
 	fflush(stdout);
-	for (started = 0; started < crew->jobs; started++) {
+	for (started = 0; started < jobs; started++) {
 		pid[started] = fork();
 		if (pid[started] < 0) {
 			rc = -errno;
@@ -121,7 +129,7 @@ int crash_crew_run(const struct crash_crew *crew, const struct crash_course *cou
 
 	if (board == MAP_FAILED)
 		return -errno;
-	if (crew->jobs > MAX_JOBS)
+	if (crew->jobs > MAX_JOBS / 2)
 		rc = -EINVAL;
 	else if (crew->jobs > 1 || !crew->trace)
 		rc = run_forked(crew, course, board);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Many scenarios on all processors: processes that take every n-th of them. */
+/* Many scenarios on all processors: processes that take the next one as long as there are any. */
 #ifndef TESTS_CRASH_CREW_H
 #define TESTS_CRASH_CREW_H
 
@@ -14,7 +14,7 @@ struct crash_course {
 
 /* How it is run; from the environment. */
 struct crash_crew {
-	uint32_t jobs;
+	uint32_t jobs;	 /* processes; twice as many where threads wait for each other */
 	bool first_only; /* the first failure ends it, and is told without being minimised */
 	FILE *trace;
 };

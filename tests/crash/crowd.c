@@ -2,8 +2,8 @@
 /* What the threads of a crowd ask for, each for sectors of its own. */
 #include "crowd.h"
 
-#include "base/bytes.h"
-#include "operations/engine.h"
+#include "lib/base/bytes.h"
+#include "lib/engine/engine.h"
 
 static bool is_shared(const struct crowd *c, uint32_t block)
 {
@@ -23,7 +23,7 @@ static uint32_t choose_block(struct worker *w)
 {
 	uint32_t blocks = w->crowd->blocks, n = rng_below(&w->rng, 100);
 	uint32_t all = w->crowd->lab->oracle.blocks;
-	bowimg *engine = w->crowd->lab->engine;
+	struct bow_engine *engine = bow_engine_of(w->crowd->lab->engine);
 	uint64_t next;
 
 	if (n < 40)
@@ -80,13 +80,13 @@ void crowd_choose(struct worker *w, struct lab_request *req)
 /* The first blocks of a request that is under way, or UINT64_MAX. */
 static uint64_t somebodys(struct worker *w)
 {
-	bowimg *engine = w->crowd->lab->engine;
+	struct bow_engine *engine = bow_engine_of(w->crowd->lab->engine);
 	uint64_t block = UINT64_MAX;
 
 	pthread_mutex_lock(&engine->lock);
-	for (uint32_t i = 0; i < BOW_OPS; i++)
-		if (engine->ops[i].active && (block == UINT64_MAX || rng_chance(&w->rng, 50)))
-			block = engine->ops[i].core;
+	for (uint32_t i = 0; i < BOW_REQUESTS; i++)
+		if (engine->requests[i].active && (block == UINT64_MAX || rng_chance(&w->rng, 50)))
+			block = engine->requests[i].core;
 	pthread_mutex_unlock(&engine->lock);
 	return block;
 }

@@ -2,6 +2,8 @@
 /* At each barrier of a timeline: which cuts are tried, and the timelines that grow from them. */
 #include "crash.h"
 
+#define RESCUE_ONE_IN 8u
+
 /* The path from the main line to t, as an id. */
 static void id_of(const struct timeline *t, struct crash_id *id)
 {
@@ -39,7 +41,7 @@ static void count_state(struct timeline *t)
 	c->by_intent[t->lab.intent]++;
 }
 
-static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *cut)
+static struct timeline *fork_at(struct timeline *t, uint32_t barrier, const struct sim_cut *cut)
 {
 	struct timeline *next = t->run->timeline[t->depth + 1];
 	uint64_t what = (uint64_t)cut->mode << 56 | (uint64_t)cut->garbage << 55 | cut->arg;
@@ -52,34 +54,74 @@ static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *
 	next->torn = cut->garbage || t->torn;
 	next->explore = true;
 	next->once_more = false;
+	next->marks = t->marks;
 	lab_fork(&next->lab, &t->lab, cut, next->path);
-	crash_watch(next);
-	count_state(next);
-	if (crash_follow(next) == LAB_BAD)
-		crash_fail(next);
-	lab_kill(&next->lab);
+	return next;
 }
 
+static void follow_fork(struct timeline *t)
+{
+	int rc = LAB_OK;
+
+	count_state(t);
+	/* Decided by where it comes from, since a choice at random would change what follows. */
+	if (t->lab.intent == LAB_TO && t->depth < CRASH_DEPTH && t->path % RESCUE_ONE_IN == 0)
+		rc = crash_rescue(t);
+	crash_watch(t);
+	if (rc == LAB_BAD || crash_follow(t) == LAB_BAD)
+		crash_fail(t);
+	lab_kill(&t->lab);
+}
+
+static void try_cut(struct timeline *t, uint32_t barrier, const struct sim_cut *cut)
+{
+	follow_fork(fork_at(t, barrier, cut));
+}
+
+/* True if a cut before this one has left the same; `n` of them are noted, and this one then. */
+static bool is_known(const struct timeline *t, uint64_t *known, uint32_t *n)
+{
+	uint64_t trait = rng_mix(sim_cut_trait(&t->lab.disk), t->torn);
+	uint32_t i;
+
+	for (i = 0; i < *n; i++)
+		if (known[i] == trait)
+			return true;
+	known[(*n)++] = trait;
+	return false;
+}
+
+/* Cuts that leave the same disk are one state, with one way to go on that is chosen by chance. */
 static void try_main_line(struct timeline *t, uint32_t barrier, uint64_t seed)
 {
+	uint64_t known[CRASH_PER_BARRIER];
+	uint32_t n, distinct = 0;
 	struct sim_cut cut;
-	uint32_t n;
 
 	if ((seed >> 20) % t->run->one_in)
 		return;
 	for (n = 0; !t->run->failed &&
 		    sim_cut_choose(&t->lab.disk, n, t->run->per_barrier, seed, true, &cut);
-	     n++)
-		try_cut(t, barrier, &cut);
+	     n++) {
+		struct timeline *next = fork_at(t, barrier, &cut);
+
+		if (is_known(next, known, &distinct)) {
+			t->run->counts.same++;
+			lab_kill(&next->lab);
+		} else {
+			follow_fork(next);
+		}
+	}
 }
 
-/* A second cut at some of the barriers of recovery, a third at few. */
+/* A second cut at some of the barriers of recovery, a third at few; more on the way to a mark. */
 static void try_later(struct timeline *t, uint32_t barrier, uint64_t seed)
 {
-	static const uint32_t one_in[CRASH_DEPTH] = {1, 12, 25};
+	static const uint32_t one_in[CRASH_DEPTH] = {1, 12, 25},
+			      to_a_mark[CRASH_DEPTH] = {1, 5, 10};
 	struct sim_cut cut;
 
-	if (seed % one_in[t->depth])
+	if (seed % (t->lab.intent == LAB_TO ? to_a_mark : one_in)[t->depth])
 		return;
 	if (sim_cut_choose(&t->lab.disk, (uint32_t)(seed >> 8) % 32, 32, seed, true, &cut) ||
 	    sim_cut_choose(&t->lab.disk, 0, 32, seed, false, &cut))

@@ -2,7 +2,7 @@
 /* After a crash: what the state may be, and the way from it to the end of the checkpoint. */
 #include "crash.h"
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define BIT(state) (1u << (state))
 #define LOOK_PERCENT 35u
@@ -21,6 +21,9 @@ static const unsigned legal[] = {
 	[LAB_AGAIN] = BIT(BOWIMG_STATE_NONE) | BIT(BOWIMG_STATE_CHECKPOINT) |
 		      BIT(BOWIMG_STATE_ROLLING_BACK) | BIT(BOWIMG_STATE_FINISHING) |
 		      BIT(BOWIMG_STATE_INTERRUPTED),
+	[LAB_MARK] = BIT(BOWIMG_STATE_CHECKPOINT),
+	[LAB_UNMARK] = BIT(BOWIMG_STATE_CHECKPOINT),
+	[LAB_TO] = BIT(BOWIMG_STATE_CHECKPOINT) | BIT(BOWIMG_STATE_ROLLING_BACK),
 };
 
 /* The end of the checkpoint before may have been in the cache only when prepare was cut. */
@@ -47,10 +50,45 @@ static int check_note(struct lab *lab)
 	return LAB_OK;
 }
 
+/* The one mark that a rollback was begun to is named, and the command that goes on. */
+static int check_target(struct lab *lab, const struct bowimg_status *st)
+{
+	bool going_back = lab->intent == LAB_TO && st->state == BOWIMG_STATE_ROLLING_BACK;
+
+	if (strcmp(st->rolling_back_to, going_back ? lab->subject : "") != 0)
+		return lab_bad(lab, "status: rolling back to '%s'", st->rolling_back_to);
+	if (!!strstr(st->next, "--to") != going_back)
+		return lab_bad(lab, "status: next comes %s", st->next);
+	return LAB_OK;
+}
+
+int crash_decide(struct timeline *t)
+{
+	bool happened;
+	int rc = lab_marks_happened(&t->lab, &happened);
+
+	return rc ? rc : lab_marks_decide(&t->lab, happened, t->power, t->torn);
+}
+
+/* The checkpoint is open, and that is durable. */
+static int go_on_serving(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	int rc = lab_undecided(lab) ? crash_decide(t) : LAB_OK;
+
+	lab->intent = LAB_SERVE;
+	lab->order.on = false;
+	if (lab->p.durability == BOWIMG_DURABILITY_POWER)
+		order_resume(&lab->order);
+	lab->order.block_0_may_move = false;
+	return rc;
+}
+
 int crash_state(struct timeline *t, enum bowimg_state *state)
 {
-	static const char *const doing[] = {"prepare", "serving", "rollback", "commit",
-					    "rollback --again"};
+	static const char *const doing[] = {"prepare",	     "serving",		 "rollback",
+					    "commit",	     "rollback --again", "mark",
+					    "mark --delete", "rollback --to"};
 	struct bowimg_status st;
 	int rc = lab_status(&t->lab, &st);
 
@@ -63,15 +101,12 @@ int crash_state(struct timeline *t, enum bowimg_state *state)
 			       bowimg_state_name(st.state));
 	if (st.state == BOWIMG_STATE_CHECKPOINT)
 		rc = check_note(&t->lab);
-	/* Of a killed prepare the cache may show more than the storage has. */
-	if (st.state == BOWIMG_STATE_CHECKPOINT && t->lab.intent != LAB_AGAIN &&
-	    (t->lab.intent != LAB_PREPARE || t->power)) {
-		t->lab.intent = LAB_SERVE;
-		t->lab.order.on = false;
-		if (t->lab.p.durability == BOWIMG_DURABILITY_POWER)
-			order_resume(&t->lab.order);
-		t->lab.order.block_0_may_move = false;
-	}
+	if (!rc)
+		rc = check_target(&t->lab, &st);
+	/* Of a killed prepare, or mark, the cache may show more than the storage has. */
+	if (!rc && st.state == BOWIMG_STATE_CHECKPOINT && t->lab.intent != LAB_AGAIN &&
+	    ((t->lab.intent != LAB_PREPARE && !lab_undecided(&t->lab)) || t->power))
+		rc = go_on_serving(t);
 	return rc;
 }
 
@@ -88,8 +123,14 @@ void crash_kill(struct timeline *t, bool power)
 
 int crash_attach(struct timeline *t)
 {
-	int rc = lab_attach(&t->lab);
+	bool undecided = lab_undecided(&t->lab), happened = false;
+	int rc = undecided ? lab_marks_happened(&t->lab, &happened) : LAB_OK;
 
+	if (!rc)
+		rc = lab_attach(&t->lab);
+	/* What it found is durable now. */
+	if (!rc && undecided)
+		rc = lab_marks_decide(&t->lab, happened, t->power, t->torn);
 	if (rc)
 		return rc;
 	rc = lab_settle(&t->lab, t->power, t->torn);
@@ -123,6 +164,16 @@ static bool looks_back(const struct lab *lab)
 	return lab->disk.ops % 61 == 0;
 }
 
+/* Where there are marks, some more is done with them. */
+static int step_with_marks(struct timeline *t)
+{
+	int rc = LAB_OK;
+
+	if (t->lab.oracle.marks && rng_chance(&t->lab.rng, 50))
+		rc = crash_mark_step(t);
+	return rc == LAB_REFUSED ? LAB_OK : rc;
+}
+
 /* Go on serving for a while, then end it one way or the other. */
 static int serve_on(struct timeline *t)
 {
@@ -141,12 +192,15 @@ static int serve_on(struct timeline *t)
 		rc = lab_read_all(lab);
 	if (rc == LAB_OK && looks_back(lab))
 		rc = lab_read_before(lab, 0, lab->p.size);
+	if (rc == LAB_OK && lab->oracle.marks && looks_back(lab))
+		rc = lab_check_at(lab, lab->engine, lab->oracle.mark[0]);
 	if (rc == LAB_OK && rng_chance(&lab->rng, 70))
 		rc = lab_detach(lab);
 	if (rc)
 		return rc;
 	lab_kill(lab);
-	return end(t, rng_chance(&lab->rng, 50));
+	rc = step_with_marks(t);
+	return rc ? rc : end(t, rng_chance(&lab->rng, 50));
 }
 
 static int at_checkpoint(struct timeline *t)
@@ -154,7 +208,7 @@ static int at_checkpoint(struct timeline *t)
 	uint32_t n = rng_below(&t->lab.rng, 100);
 	int rc;
 
-	if (t->lab.intent == LAB_PREPARE)
+	if (t->lab.intent == LAB_PREPARE || lab_undecided(&t->lab))
 		return serve_on(t);
 	/* Which of the two checkpoints it is, the guest's content does not tell. */
 	if (t->lab.intent == LAB_AGAIN || n < 30)
@@ -210,6 +264,9 @@ static int follow_once(struct timeline *t)
 			rc = lab_look_at_both(&t->lab, false);
 		t->run->counts.looks++;
 	}
+	if (!rc && state == BOWIMG_STATE_CHECKPOINT && t->lab.intent == LAB_SERVE &&
+	    t->lab.oracle.marks)
+		rc = lab_check_marks(&t->lab);
 	if (rc)
 		return rc;
 	switch (state) {
@@ -224,7 +281,10 @@ static int follow_once(struct timeline *t)
 			return undo_prepare(t);
 		return end(t, t->lab.intent == LAB_COMMIT);
 	default:
-		return end(t, state == BOWIMG_STATE_COMMITTING);
+		if (t->lab.intent != LAB_TO)
+			return end(t, state == BOWIMG_STATE_COMMITTING);
+		rc = crash_to_again(t);
+		return rc ? rc : at_checkpoint(t);
 	}
 }
 

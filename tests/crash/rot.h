@@ -3,7 +3,7 @@
 #ifndef TESTS_CRASH_ROT_H
 #define TESTS_CRASH_ROT_H
 
-#include "lib/lab.h"
+#include "lab/lab.h"
 
 #define ROT_MAX_BLOCKS 96u /* of the image and its tail */
 

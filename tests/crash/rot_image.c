@@ -2,8 +2,8 @@
 /* Small checkpoints in several states, to flip bits in. */
 #include "rot.h"
 
-#include "base/bytes.h"
-#include "format/format.h"
+#include "lib/base/bytes.h"
+#include "lib/format/format.h"
 
 #define BLOCKS 22u
 #define USED_A 5u
@@ -53,7 +53,8 @@ static int request(struct lab *lab, enum lab_kind kind, uint32_t b, uint64_t byt
 	return lab_request(lab, &req);
 }
 
-/* Every sort of entry: saved, zero, taken, promised, lifted; a moved segment, an older one. */
+/* Every sort of entry: saved, zero, taken, zero pending, zero done; a moved segment, an older one.
+ */
 static int serve(struct lab *lab)
 {
 	static const struct {

@@ -60,6 +60,8 @@ static int run_kind(struct timeline *t, char kind, uint64_t number)
 	switch (kind) {
 	case 'x':
 		return crash_small_scenario(t, number);
+	case 'm':
+		return crash_small_marks_scenario(t, number);
 	case 't':
 	case 'w':
 		return crash_threads_scenario(t, number, kind == 'w');
@@ -82,7 +84,7 @@ bool crash_run_scenario(struct crash_run *run, const struct crash_id *id)
 	run->requests = 0;
 	t->depth = t->barriers = 0;
 	t->path = rng_mix(id->number, (uint64_t)id->kind);
-	t->power = t->torn = t->once_more = false;
+	t->power = t->torn = t->once_more = t->marks = false;
 	rc = run_kind(t, id->kind, id->number);
 	if (rc == LAB_DEAD)
 		rc = lab_bad(&t->lab, "a dead disk was not revived");
@@ -90,6 +92,10 @@ bool crash_run_scenario(struct crash_run *run, const struct crash_id *id)
 		crash_fail(t);
 	lab_kill(&t->lab);
 	run->counts.refused += rc == LAB_REFUSED;
+	for (uint32_t i = 0; i <= CRASH_DEPTH; i++) {
+		run->counts.given += run->timeline[i]->lab.given_blk;
+		run->timeline[i]->lab.given_blk = 0;
+	}
 	run->counts.scenarios[kind]++;
 	run->counts.by_kind[kind] += run->counts.states - states;
 	run->counts.failures += run->failed;

@@ -7,7 +7,7 @@
  */
 #include "crash.h"
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 static void choose_free_map(struct lab_params *p, struct rng *r)
 {
@@ -110,7 +110,7 @@ static bool power_fails(struct timeline *t)
 	return t->lab.p.durability == BOWIMG_DURABILITY_POWER && rng_chance(&t->lab.rng, 50);
 }
 
-/* Dead while serving: the state must still be CHECKPOINT, and serving goes on. */
+/* Dead while serving: the state must still be CHECKPOINT, or what a rollback to a mark has left. */
 static int revive(struct timeline *t)
 {
 	enum bowimg_state state;
@@ -121,6 +121,8 @@ static int revive(struct timeline *t)
 		rc = crash_state(t, &state);
 		if (!rc)
 			maybe_die(t, 15, 12);
+		if (!rc && state == BOWIMG_STATE_ROLLING_BACK)
+			rc = crash_to_again(t);
 		if (!rc)
 			rc = crash_attach(t);
 	} while (rc == LAB_DEAD);
@@ -155,6 +157,30 @@ static int reattach(struct timeline *t)
 	return rc ? rc : lab_read_all(lab);
 }
 
+/* Left cleanly or not; then something with marks, and the next process. */
+static int with_marks(struct timeline *t)
+{
+	struct lab *lab = &t->lab;
+	bool killed = rng_chance(&lab->rng, 20);
+	enum bowimg_state state;
+	int rc = LAB_OK;
+
+	if (killed)
+		crash_kill(t, power_fails(t));
+	else
+		rc = lab_detach(lab);
+	if (!rc && killed)
+		rc = crash_state(t, &state);
+	maybe_die(t, 12, 40);
+	if (!rc)
+		rc = crash_mark_step(t);
+	lab->disk.die_at = lab->disk.dead ? lab->disk.die_at : 0;
+	if (rc && rc != LAB_REFUSED)
+		return rc;
+	rc = killed ? crash_attach(t) : next_process(t);
+	return rc ? rc : lab_read_all(lab);
+}
+
 static int serve_step(struct timeline *t)
 {
 	struct lab *lab = &t->lab;
@@ -166,6 +192,8 @@ static int serve_step(struct timeline *t)
 	maybe_die(t, 4, 20);
 	if (rng_chance(&lab->rng, 6)) {
 		rc = reattach(t);
+	} else if (t->marks && rng_chance(&lab->rng, 25)) {
+		rc = with_marks(t);
 	} else {
 		if (lab->p.sparse)
 			lab_choose_near(lab, &req);
@@ -232,15 +260,22 @@ static int one_checkpoint(struct timeline *t)
 	t->lab.disk.die_at = 0;
 	if (rc)
 		return rc;
-	if (state != BOWIMG_STATE_CHECKPOINT)
-		return crash_follow(t);
+	if (state != BOWIMG_STATE_CHECKPOINT) {
+		rc = crash_follow(t);
+		/*
+		 * The next map counts what this prepare wrote as used. The cache may show more of
+		 * it than the storage has, and nothing was promised of it.
+		 */
+		sim_write_back(&t->lab.disk);
+		return rc;
+	}
 	rc = serve(t, rng_between(&t->lab.rng, 2, 24));
 	return rc ? rc : finish(t);
 }
 
 int crash_random_scenario(struct timeline *t, uint64_t number, bool big)
 {
-	static const uint32_t per_barrier[] = {8, 8, 12, 16, 24, 128};
+	static const uint32_t per_barrier[] = {8, 8, 12, 16, 24, CRASH_PER_BARRIER};
 	struct rng r = {rng_mix(number, 0x5ce4)};
 	uint32_t rounds = rng_chance(&r, 25) ? 3 : 1;
 	struct lab_params p;
@@ -252,6 +287,7 @@ int crash_random_scenario(struct timeline *t, uint64_t number, bool big)
 		crash_params(&p, &r);
 	t->run->per_barrier = big ? 2 : per_barrier[rng_below(&r, 6)];
 	t->run->one_in = big ? 5 : 1;
+	t->marks = rng_mix(number, 0x3a4c) % 3 == 0;
 	t->explore = p.durability == BOWIMG_DURABILITY_POWER;
 	lab_make_image(&t->lab, &p, number);
 	crash_watch(t);

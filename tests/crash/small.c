@@ -5,7 +5,7 @@
  */
 #include "crash.h"
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define BLOCKS 18u
 #define USED_A 5u  /* a used block with content */
@@ -23,6 +23,7 @@ enum small_op {
 	OP_WRITE_FREE_PART,
 	OP_WRITE_SPAN,
 	OP_WRITE_ALL_FREE,
+	OP_DELETE_ALL, /* all free blocks, written and zeroed: they can be given back */
 	OP_ZERO_USED,
 	OP_ZERO_PART,
 	OP_DISCARD_ALL,
@@ -56,7 +57,8 @@ static void small_params(struct lab_params *p, uint32_t variant)
 	p->size = BLOCKS * SIM_BLOCK;
 	p->sector_size = SIM_SECTOR;
 	p->exact = variant & 1;
-	p->can_grow = variant & 2;
+	/* A file: its mtime is watched, as every first write of a process concerns it. */
+	p->can_grow = p->has_mtime = variant & 2;
 	p->on_full = p->can_grow ? BOWIMG_ON_FULL_TAIL : BOWIMG_ON_FULL_STOP;
 	for (b = 1; b < BLOCKS; b++)
 		p->is_free[b] = b != USED_A && b != USED_B && b != USED_Z;
@@ -105,6 +107,17 @@ static int write_all_free(struct lab *lab)
 	return rc;
 }
 
+static int delete_all(struct lab *lab)
+{
+	int rc = write_all_free(lab);
+	uint32_t b;
+
+	for (b = 1; b < BLOCKS && !rc; b++)
+		if (lab->p.is_free[b])
+			rc = request(lab, LAB_ZERO, (uint64_t)b * SIM_BLOCK, SIM_BLOCK);
+	return rc;
+}
+
 static int guest_op(struct lab *lab, enum small_op op)
 {
 	const uint64_t a = USED_A * SIM_BLOCK;
@@ -130,6 +143,8 @@ static int guest_op(struct lab *lab, enum small_op op)
 		return request(lab, LAB_WRITE, a - SIM_SECTOR, SIM_BLOCK * 2);
 	case OP_WRITE_ALL_FREE:
 		return write_all_free(lab);
+	case OP_DELETE_ALL:
+		return delete_all(lab);
 	case OP_ZERO_USED:
 		return request(lab, LAB_ZERO, a, SIM_BLOCK);
 	case OP_ZERO_PART:
@@ -193,20 +208,26 @@ static int do_op(struct timeline *t, enum small_op op)
 	}
 }
 
+static int prepared(struct timeline *t, uint32_t variant)
+{
+	struct lab_params p;
+
+	small_params(&p, variant);
+	t->explore = true;
+	lab_make_image(&t->lab, &p, variant);
+	crash_watch(t);
+	return begin(t);
+}
+
 int crash_small_scenario(struct timeline *t, uint64_t number)
 {
 	uint32_t variant = (uint32_t)(number % VARIANTS);
 	enum lab_end how = ends[number / VARIANTS % ENDS];
 	uint64_t ops = number / VARIANTS / ENDS + 1; /* bijective digits: no leading zeros lost */
-	struct lab_params p;
 	int rc;
 
-	small_params(&p, variant);
 	t->run->per_barrier = number < crash_small_count(2) ? 12 : 5;
-	t->explore = true;
-	lab_make_image(&t->lab, &p, variant);
-	crash_watch(t);
-	for (rc = begin(t); rc == LAB_OK && ops > 0; ops = (ops - 1) / OP_COUNT) {
+	for (rc = prepared(t, variant); rc == LAB_OK && ops > 0; ops = (ops - 1) / OP_COUNT) {
 		if (!crash_next_request(t))
 			continue;
 		rc = do_op(t, (enum small_op)((ops - 1) % OP_COUNT));
@@ -214,4 +235,73 @@ int crash_small_scenario(struct timeline *t, uint64_t number)
 			rc = lab_read_all(&t->lab);
 	}
 	return rc ? rc : end(t, how);
+}
+
+/* ---- with marks ------------------------------------------------------------------ */
+
+/*
+ * What is done with marks, letter by letter: m make one, d delete the oldest, o and n go back to
+ * the oldest and to the newest, k kill the process that serves; a, b, c are operations of the
+ * guest.
+ */
+static const char *const tales[] = {
+	"amn",	  "amnb",     "ambn",	 "ambnc",   "ambnbn",	"ambnckn", "ambkn",	"ambmco",
+	"ambmcn", "ambmcnbo", "ambmcdn", "amdbmcn", "ambnmcno", "mambo",   "ambmncmbo", "ambmcocn",
+};
+#define TALES (sizeof(tales) / sizeof(tales[0]))
+
+/* With nobody serving. */
+static int mark_op(struct timeline *t, char op)
+{
+	uint32_t marks = t->lab.oracle.marks;
+	int rc;
+
+	rc = op == 'm'	 ? crash_mark(t)
+	     : !marks	 ? LAB_OK
+	     : op == 'd' ? crash_unmark(t, 0)
+			 : crash_to(t, op == 'o' ? 0 : marks - 1);
+	return rc == LAB_REFUSED ? LAB_OK : rc;
+}
+
+/* `killed`: the process that served was not asked. */
+static int between(struct timeline *t, char op, bool killed)
+{
+	int rc = LAB_OK;
+
+	if (killed)
+		crash_kill(t, false);
+	else
+		rc = lab_detach(&t->lab);
+	if (!rc)
+		rc = mark_op(t, op);
+	if (rc)
+		return rc;
+	return killed ? crash_attach(t) : lab_attach(&t->lab);
+}
+
+int crash_small_marks_scenario(struct timeline *t, uint64_t number)
+{
+	uint64_t digits = rng_mix(number, 0x3a4c5);
+	const char *tale = tales[digits % TALES];
+	enum small_op guest[3];
+	bool killed = false;
+	uint32_t i;
+	int rc;
+
+	for (i = 0; i < 3; i++)
+		guest[i] = (enum small_op)((digits >> (16 + 8 * i) & 0xff) % OP_ROLLBACK_PREPARE);
+	t->run->per_barrier = 8;
+	t->marks = true;
+	for (rc = prepared(t, digits >> 8 & 3); rc == LAB_OK && *tale; tale++) {
+		if (!crash_next_request(t))
+			continue;
+		if (*tale >= 'a' && *tale <= 'c')
+			rc = do_op(t, guest[*tale - 'a']);
+		else if (*tale != 'k')
+			rc = between(t, *tale, killed);
+		killed = *tale == 'k';
+		if (rc == LAB_OK && !killed)
+			rc = lab_read_all(&t->lab);
+	}
+	return rc ? rc : end(t, ends[(digits >> 12) % ENDS]);
 }

@@ -6,7 +6,7 @@
  * tool's way of restoring finishes it. Some disks were left by that tool in the middle of its work,
  * some by a power cut in the newest log write. And single bits are flipped in logs and backups.
  *
- *	DMBOW_SEEDS=N	histories (700; where CI=true 2000)
+ *	DMBOW_SEEDS=N	histories (700)
  *	DMBOW_SEED=S	only this one
  */
 #include <inttypes.h>
@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "dmbow_gen.h"
-#include "lib/lab.h"
-#include "operations/operations.h"
+#include "lab/lab.h"
+#include "lib/verbs/operations.h"
 #include "rng.h"
 #include "sim_dev.h"
 
@@ -52,8 +52,7 @@ static bool wrong(struct run *r, const char *fmt, ...)
 	return false;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------
- */
+/* ---- calls ----------------------------------------------------------------------- */
 
 static int end(struct run *r, struct sim_disk *disk, bool commit, unsigned force,
 	       struct bowimg_end_report *report, struct bowimg_error *err)
@@ -99,8 +98,7 @@ static bool compare(struct run *r, const struct sim_disk *disk)
 	return blk < 0 || wrong(r, "block %d did not come back", blk);
 }
 
-/* ---- after a cut ------------------------------------------------------------------------------
- */
+/* ---- after a cut ----------------------------------------------------------------- */
 
 /* The original tool goes on where ours was cut. */
 static bool finish_by_tool(struct run *r)
@@ -178,8 +176,7 @@ static void at_barrier(void *ctx)
 	}
 }
 
-/* ---- one disk ---------------------------------------------------------------------------------
- */
+/* ---- one disk -------------------------------------------------------------------- */
 
 static void load(struct run *r, struct sim_disk *disk)
 {
@@ -268,8 +265,7 @@ static bool history(struct run *r, uint64_t seed)
 	return report(r);
 }
 
-/* ---- damage -----------------------------------------------------------------------------------
- */
+/* ---- damage ---------------------------------------------------------------------- */
 
 static void flip(struct run *r)
 {
@@ -353,8 +349,7 @@ static bool damaged(struct run *r, uint64_t seed)
 	return report(r);
 }
 
-/* ---- all of them ------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------- */
 
 static uint64_t env_number(const char *name, uint64_t usual)
 {
@@ -393,8 +388,8 @@ static void print_counts(FILE *f, const struct counts *n)
 int main(void)
 {
 	static struct run r;
-	const char *ci = getenv("CI"), *fd = getenv("SUMMARY_FD");
-	uint64_t n = env_number("DMBOW_SEEDS", ci && strcmp(ci, "true") == 0 ? 2000 : 700);
+	const char *fd = getenv("SUMMARY_FD");
+	uint64_t n = env_number("DMBOW_SEEDS", 700);
 	FILE *summary = fd && *fd ? fdopen(atoi(fd), "w") : NULL;
 	bool good[2];
 

@@ -3,7 +3,7 @@
  * Every bit that bowimg wrote is flipped, one at a time: superblock, note, segment headers,
  * records, backups, saved map, block 0's copies, the plan of the last step. Status, verify and the
  * end must then give the right result, or report damage before anything is written. Environment:
- *   ROT_STEP=N   flip every N-th bit (default 11, and all of the superblock; 1 where CI=true)
+ *   ROT_STEP=N   flip every N-th bit (default 11), and all of the superblock
  *   ROT_ID=V.B   flip only bit B (of the whole disk) of variant V
  *   SUMMARY_FD=N write the counts to this descriptor as well
  *   JOBS=N       processes (default: as many as there are processors)
@@ -49,7 +49,7 @@ static void run_all_on(struct lab *lab, bool commit, struct results *r)
 	struct bowimg_end_options opts = {0};
 	struct bowimg_end_report report;
 	struct bowimg_status st;
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 	uint64_t changes = lab->disk.changes;
 
 	dev = sim_open(&lab->disk);
@@ -59,7 +59,7 @@ static void run_all_on(struct lab *lab, bool commit, struct results *r)
 		r->end = bow_commit_dev(dev, &opts, &report, &lab->err);
 	else
 		r->end = bow_rollback_dev(dev, &opts, &report, &lab->err);
-	bow_dev_close(dev, NULL);
+	bow_disk_close(dev, NULL);
 	r->wrote_early = r->end && lab->disk.changes != changes;
 }
 
@@ -68,8 +68,9 @@ static bool right_in_the_end(struct lab *lab, bool commit)
 	struct oracle *o = &lab->oracle;
 
 	if (commit)
-		return oracle_check_committed(o, lab->disk.cache, lab->disk.size, false);
-	return oracle_check_rolled_back(o, lab->disk.cache, lab->disk.size);
+		return oracle_check_committed(o, lab->disk.cache, lab->disk.touched, lab->disk.size,
+					      false);
+	return oracle_check_rolled_back(o, lab->disk.cache, lab->disk.touched, lab->disk.size);
 }
 
 /* NULL, or what is wrong about these results. */
@@ -124,8 +125,7 @@ static void flip(const struct rot_image *img, struct lab *lab, uint32_t variant,
 static void flip_all(const struct rot_image *img, struct lab *lab, uint32_t variant, uint32_t job,
 		     uint32_t jobs, struct counts *counts)
 {
-	const char *ci = getenv("CI");
-	uint64_t step = env_number("ROT_STEP", ci && strcmp(ci, "true") == 0 ? 1 : 11), bit, b, i;
+	uint64_t step = env_number("ROT_STEP", 11), bit, b, i;
 
 	for (b = 0; b < ROT_MAX_BLOCKS; b++)
 		for (i = 0; img->written[b] && i < SIM_BLOCK * 8; i++) {

@@ -12,7 +12,8 @@
 #include "crowd.h"
 
 #include <errno.h>
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
+#include "disk_before.h"
 
 #define ROUNDS 3u
 #define WIDE_BLOCKS 512u
@@ -36,18 +37,18 @@ static bool is_dead(struct worker *w)
 
 static int make(struct worker *w, const struct lab_request *req, struct bowimg_error *err)
 {
-	bowimg *engine = w->crowd->lab->engine;
+	bowimg_disk *engine = w->crowd->lab->engine;
 	unsigned flags = req->kind == LAB_FUA ? BOWIMG_FUA : 0;
 
 	switch (req->kind) {
 	case LAB_READ:
-		return bowimg_read(engine, w->buf, req->bytes, req->off, err);
+		return bowimg_disk_read(engine, w->buf, req->bytes, req->off, err);
 	case LAB_FLUSH:
-		return bowimg_flush(engine, err);
+		return bowimg_disk_flush(engine, err);
 	case LAB_ZERO:
-		return bowimg_zero(engine, req->off, req->bytes, flags, err);
+		return bowimg_disk_zero(engine, req->off, req->bytes, flags, err);
 	default:
-		return bowimg_write(engine, w->buf, req->bytes, req->off, flags, err);
+		return bowimg_disk_write(engine, w->buf, req->bytes, req->off, flags, err);
 	}
 }
 
@@ -89,21 +90,52 @@ static void note(struct worker *w, const struct lab_request *req, int rc)
 		flushed(w);
 }
 
-/* The original never changes, so that no lock is needed to compare. */
+/* NULL: prepare. */
+static const struct oracle_mark *choose_mark(struct worker *w)
+{
+	const struct oracle *o = &w->crowd->lab->oracle;
+	uint32_t n = o->marks ? rng_below(&w->rng, o->marks + 1) : 0;
+
+	return n < o->marks ? o->mark[n] : NULL;
+}
+
+static int read_at(bowimg_disk *disk, const struct oracle_mark *mark, void *buf, size_t bytes,
+		   uint64_t off, struct bowimg_error *err)
+{
+	bowimg_disk *was;
+	int rc;
+
+	if (!mark)
+		return disk_read_before(disk, buf, bytes, off, err);
+	rc = bowimg_disk_at(disk, mark->name, &was, err);
+	if (rc)
+		return rc;
+	rc = bowimg_disk_read(was, buf, bytes, off, err);
+	bowimg_disk_close(was, NULL);
+	return rc;
+}
+
+/* What was never changes, so that no lock is needed to compare. */
 static void look_back(struct worker *w)
 {
 	struct lab *lab = w->crowd->lab;
+	const struct oracle_mark *mark;
 	struct bowimg_error err = {0};
 	uint64_t off, bytes, bad;
 	int rc;
 
+	mark = choose_mark(w);
 	crowd_choose_before(w, &off, &bytes);
-	rc = bowimg_read_before(lab->engine, w->buf, bytes, off, &err);
+	rc = read_at(lab->engine, mark, w->buf, bytes, off, &err);
 	if (rc && !is_dead(w))
 		fail(w, "read what was before", rc, &err);
-	else if (!rc && (bad = oracle_wrong_before(&lab->oracle, off, w->buf, bytes)) < off + bytes)
-		snprintf(w->why, sizeof(w->why), "thread %u: before: byte %llu is wrong", w->number,
-			 (unsigned long long)bad);
+	if (rc)
+		return;
+	bad = mark ? oracle_wrong_at(mark, off, w->buf, bytes)
+		   : oracle_wrong_before(&lab->oracle, off, w->buf, bytes);
+	if (bad < off + bytes)
+		snprintf(w->why, sizeof(w->why), "thread %u: at %s: byte %llu is wrong", w->number,
+			 mark ? mark->name : "prepare", (unsigned long long)bad);
 }
 
 static void one_request(struct worker *w)
@@ -188,7 +220,6 @@ static int frozen(struct timeline *t)
 	uint32_t round = t->barriers++;
 
 	crash_kill(t, false);
-	t->lab.disk.jitter = 0;
 	crash_cut_here(t, round);
 	return t->run->failed ? LAB_OK : crash_follow(t);
 }
@@ -217,32 +248,58 @@ static void choose_image(struct lab_params *p, struct rng *r, bool wide)
 		widen_image(p, r);
 }
 
+/* Between two crowds: a mark is made, deleted or gone back to. */
+static int with_marks(struct timeline *t)
+{
+	int rc = lab_detach(&t->lab);
+
+	if (!rc)
+		rc = crash_mark_step(t);
+	return rc && rc != LAB_REFUSED ? rc : lab_attach(&t->lab);
+}
+
+/* One crowd, frozen somewhere if it is to be so, and a flush. */
+static int one_round(struct timeline *t, uint32_t round, bool freeze, bool all_shared)
+{
+	struct lab *lab = &t->lab;
+	struct lab_request flush = {.kind = LAB_FLUSH};
+	int rc = LAB_OK;
+
+	if (t->marks && rng_chance(&lab->rng, 60))
+		rc = with_marks(t);
+	if (rc)
+		return rc;
+	if (freeze || rng_chance(&lab->rng, 30))
+		lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 160);
+	/* Where there is one thread alone, nobody could overtake it. */
+	lab->disk.jitter = rng_mix(t->path, round) | 1;
+	rc = run_workers(lab, 60, all_shared);
+	lab->disk.jitter = 0;
+	return rc ? rc : lab_request(lab, &flush);
+}
+
 int crash_threads_scenario(struct timeline *t, uint64_t number, bool wide)
 {
 	struct lab *lab = &t->lab;
 	struct rng r = {rng_mix(number, 0x7412ead)};
-	struct lab_request flush = {.kind = LAB_FLUSH};
 	uint32_t rounds = rng_between(&r, 1, ROUNDS);
 	bool all_shared = rng_chance(&r, 50);
 	struct lab_params p;
 	int rc;
 
 	choose_image(&p, &r, wide);
+	/* Its ends have several threads, too. */
+	p.queue_depth = rng_mix(number, 0xdee9) % 2 ? 4 : 0;
 	t->run->per_barrier = wide ? 4 : 48;
 	t->explore = false;
+	t->marks = rng_mix(number, 0x3a4c) % 3 == 0;
 	lab_make_image(lab, &p, number);
 	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), rng_next(&lab->rng));
-	lab->disk.jitter = number + 1;
 	rc = lab_prepare(lab);
 	if (!rc)
 		rc = lab_attach(lab);
-	while (rc == LAB_OK && rounds-- > 0) {
-		if (rounds == 0 || rng_chance(&lab->rng, 30))
-			lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 160);
-		rc = run_workers(lab, 60, all_shared);
-		if (!rc)
-			rc = lab_request(lab, &flush);
-	}
+	for (rounds += t->marks; rc == LAB_OK && rounds > 0; rounds--)
+		rc = one_round(t, rounds, rounds == 1, all_shared);
 	/* Where it did not come to that, the process is killed with nothing under way. */
 	return rc == LAB_DEAD || rc == LAB_OK ? frozen(t) : rc;
 }

@@ -3,7 +3,7 @@
 #ifndef TESTS_FAULT_H
 #define TESTS_FAULT_H
 
-#include "lib/lab.h"
+#include "lab/lab.h"
 
 enum fault_phase {
 	PHASE_PREPARE,
@@ -13,6 +13,9 @@ enum fault_phase {
 	PHASE_COMMIT,
 	PHASE_VERIFY,
 	PHASE_STATUS,
+	PHASE_MARK,
+	PHASE_UNMARK,
+	PHASE_TO, /* back to a mark */
 	PHASES
 };
 

@@ -3,23 +3,29 @@
 #include "fault.h"
 
 #include <errno.h>
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define BLOCKS 24u
+#define BLOCKS_WITH_MARKS 40u /* what a mark keeps, and the reserve of its prologue */
 
-static void phase_params(struct lab_params *p, uint32_t variant)
+static bool is_of_marks(enum fault_phase phase)
 {
-	uint32_t b;
+	return phase == PHASE_MARK || phase == PHASE_UNMARK || phase == PHASE_TO;
+}
+
+static void phase_params(struct lab_params *p, enum fault_phase phase, uint32_t variant)
+{
+	uint32_t b, blocks = is_of_marks(phase) ? BLOCKS_WITH_MARKS : BLOCKS;
 
 	memset(p, 0, sizeof(*p));
 	p->can_grow = variant != 1;
-	p->size = BLOCKS * SIM_BLOCK + (p->can_grow ? 1000 : 0);
+	p->size = blocks * SIM_BLOCK + (p->can_grow ? 1000 : 0);
 	p->sector_size = variant == 2 ? 4096 : 512;
 	p->exact = variant & 1;
 	p->store = variant == 3 ? BOWIMG_STORE_TAIL : BOWIMG_STORE_FREE;
 	p->on_full = p->can_grow ? BOWIMG_ON_FULL_TAIL : BOWIMG_ON_FULL_STOP;
 	p->has_mtime = variant == 2;
-	for (b = 1; b < BLOCKS; b++)
+	for (b = 1; b < blocks; b++)
 		p->is_free[b] = b % 4 != 1;
 	rng_fill(p->uuid, sizeof(p->uuid), 0xfa017 + variant);
 }
@@ -65,12 +71,24 @@ static int setup_crashed(struct lab *lab, uint32_t variant)
 	return LAB_OK;
 }
 
+/* A mark, and something that changes afterwards. */
+static int setup_marked(struct lab *lab, uint32_t variant)
+{
+	int rc = lab_mark(lab, true, false);
+
+	if (!rc)
+		rc = lab_attach(lab);
+	if (!rc)
+		rc = serve(lab, 111 + variant, 15);
+	return rc ? rc : lab_detach(lab);
+}
+
 int phase_setup(struct lab *lab, enum fault_phase phase, uint32_t variant)
 {
 	struct lab_params p;
 	int rc;
 
-	phase_params(&p, variant);
+	phase_params(&p, phase, variant);
 	lab_make_image(lab, &p, variant);
 	if (phase == PHASE_PREPARE)
 		return LAB_OK;
@@ -80,7 +98,9 @@ int phase_setup(struct lab *lab, enum fault_phase phase, uint32_t variant)
 	if (rc || phase == PHASE_SERVE)
 		return rc;
 	rc = serve(lab, 99 + variant, 20);
-	return rc ? rc : lab_detach(lab);
+	if (!rc)
+		rc = lab_detach(lab);
+	return !rc && is_of_marks(phase) ? setup_marked(lab, variant) : rc;
 }
 
 /*
@@ -93,14 +113,14 @@ static int check_latched(struct lab *lab)
 	uint8_t sector[SIM_SECTOR] = {1};
 	int rc;
 
-	bowimg_get_counters(lab->engine, &counters);
+	bowimg_disk_get_counters(lab->engine, &counters);
 	if (!counters.failed)
 		return lab_bad(lab, "a barrier failed, and the counters do not say so");
 	oracle_may_become(&lab->oracle, 0, sector, sizeof(sector));
-	rc = bowimg_write(lab->engine, sector, sizeof(sector), 0, 0, &lab->err);
+	rc = bowimg_disk_write(lab->engine, sector, sizeof(sector), 0, 0, &lab->err);
 	if (rc != -EIO)
 		return lab_bad(lab, "a barrier failed, and the next write returned %d", rc);
-	rc = bowimg_flush(lab->engine, &lab->err);
+	rc = bowimg_disk_flush(lab->engine, &lab->err);
 	if (rc == 0)
 		return lab_bad(lab, "a barrier failed, and the next flush succeeded");
 	return LAB_FAULT;
@@ -139,6 +159,12 @@ int phase_act(struct lab *lab, enum fault_phase phase)
 		return lab_end(lab, phase == PHASE_COMMIT ? LAB_END_COMMIT : LAB_END_ROLLBACK);
 	case PHASE_VERIFY:
 		return lab_verify(lab);
+	case PHASE_MARK:
+		return lab_mark(lab, true, false);
+	case PHASE_UNMARK:
+		return lab_unmark(lab, 0);
+	case PHASE_TO:
+		return lab_to(lab, 0);
 	default:
 		return lab_status(lab, &st);
 	}
@@ -156,10 +182,31 @@ static int end(struct lab *lab, bool commit)
 	return lab_check_ended(lab, lab->intent == LAB_COMMIT, false);
 }
 
+/* A mark was to be made, deleted or gone back to: what the log says decides, once it is durable. */
+static int decide(struct lab *lab)
+{
+	bool happened;
+	int rc = lab_marks_happened(lab, &happened);
+
+	if (!rc)
+		rc = lab_attach(lab);
+	if (!rc)
+		rc = lab_marks_decide(lab, happened, false, false);
+	if (!rc)
+		rc = lab_settle(lab, false, false);
+	if (!rc)
+		rc = lab_detach(lab);
+	return rc ? rc : lab_check_marks(lab);
+}
+
 static int recover_checkpoint(struct lab *lab, bool attach)
 {
 	int rc;
 
+	if (lab_undecided(lab)) {
+		rc = decide(lab);
+		return rc ? rc : end(lab, false);
+	}
 	if (lab->intent != LAB_PREPARE)
 		lab->intent = LAB_SERVE;
 	if (attach || lab->intent == LAB_PREPARE) {
@@ -180,8 +227,8 @@ int phase_recover(struct lab *lab, enum fault_phase phase, bool attach)
 	struct bowimg_status st;
 	int rc;
 
-	/* What status reads of an unfinished prepare may be in the cache and nowhere else. */
-	if (phase == PHASE_PREPARE && lab->disk.cache_lies)
+	/* What is read of an unfinished prepare, or mark, may be in the cache and nowhere else. */
+	if ((phase == PHASE_PREPARE || is_of_marks(phase)) && lab->disk.cache_lies)
 		sim_power_cut(&lab->disk, &lab->disk, &all_kept);
 	rc = lab_status(lab, &st);
 	if (rc)
@@ -206,6 +253,10 @@ int phase_recover(struct lab *lab, enum fault_phase phase, bool attach)
 		}
 		/* fall through */
 	default:
+		if (lab->intent == LAB_TO) {
+			rc = lab_to_again(lab);
+			return rc ? rc : end(lab, attach);
+		}
 		return end(lab, phase == PHASE_COMMIT);
 	}
 }

@@ -37,7 +37,7 @@ static bool wrong(struct run *r, const char *what)
 static int call(struct run *r, enum verb verb)
 {
 	static const struct bowimg_end_options opts;
-	struct bow_dev *dev = sim_open(&r->disk);
+	struct bowimg_disk *dev = sim_open(&r->disk);
 	struct bowimg_end_report report;
 	struct bowimg_status st;
 	int rc;

@@ -18,8 +18,10 @@ struct fault_id {
 	uint32_t phase, kind, variant, forever, n;
 };
 
-static const char *const phases[PHASES] = {
-	"prepare", "serving", "attach after a crash", "rollback", "commit", "verify", "status"};
+static const char *const phases[PHASES] = {"prepare",	   "serving", "attach after a crash",
+					   "rollback",	   "commit",  "verify",
+					   "status",	   "mark",    "mark --delete",
+					   "rollback --to"};
 static const char *const kinds[] = {"",
 				    "an I/O error",
 				    "no space",

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 #include "mem_dev.h"
 
@@ -25,7 +25,7 @@
 struct builder {
 	const uint8_t *data;
 	size_t size;
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 	uint8_t *bytes; /* of dev */
 	uint64_t image_size;
 	uint8_t flags;
@@ -68,8 +68,7 @@ static uint64_t hash(const struct builder *b, const void *p, size_t n)
 	return bow_hash(p, n, b->seed);
 }
 
-/* ---- one function for each kind of piece ------------------------------------------------------
- */
+/* ---- one function for each kind of piece ----------------------------------------- */
 
 static void put_super(struct builder *b, const struct piece *p)
 {
@@ -198,8 +197,7 @@ static void put_note(struct builder *b)
 	bow_note_render(&sb, (char *)b->bytes + BOW_SUPER_BYTES);
 }
 
-/* ---- together ---------------------------------------------------------------------------------
- */
+/* ---- together -------------------------------------------------------------------- */
 
 static void put_all(struct builder *b, enum fuzz_piece kind)
 {

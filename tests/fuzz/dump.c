@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "format/facts.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 #include "mem_dev.h"
 
@@ -89,7 +88,7 @@ static bool find_segment(struct dumper *d, uint64_t blk)
 	struct bow_super facts;
 
 	if ((blk + 1) * BOW_BLOCK > d->size ||
-	    !bow_segment_facts(d->bytes + blk * BOW_BLOCK, &facts, &h) || h.start_blk != blk ||
+	    !bow_segment_super_copy(d->bytes + blk * BOW_BLOCK, &facts, &h) || h.start_blk != blk ||
 	    memcmp(facts.uuid, d->sb.uuid, 16) || (blk + h.len_blk) * BOW_BLOCK > d->size)
 		return false;
 	ref = (struct bow_segment_ref){blk, h.len_blk, h.first_seq, 0};
@@ -121,7 +120,7 @@ static void put_head(struct dumper *d, uint8_t flags, uint8_t op)
 	put16(d->out, d->size > d->sb.image_size ? d->size / BOW_BLOCK - end : 0);
 }
 
-void fuzz_dump(struct bow_dev *dev, uint8_t flags, uint8_t op, struct fuzz_buf *out)
+void fuzz_dump(struct bowimg_disk *dev, uint8_t flags, uint8_t op, struct fuzz_buf *out)
 {
 	struct dumper d = {.bytes = mem_dev_bytes(dev), .size = dev->size, .out = out};
 	uint64_t end = bow_div_up(d.size, BOW_BLOCK);

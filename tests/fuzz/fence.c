@@ -7,17 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 
 #define JUMP_BYTES (64u << 20) /* a tail does not begin further behind the end than this */
 
-static struct bow_dev *inner(struct bow_dev *dev)
+static struct bowimg_disk *inner(struct bowimg_disk *dev)
 {
 	return ((struct fuzz_fence *)dev)->inner;
 }
 
-static void touch(struct bow_dev *dev, uint64_t off, uint64_t bytes)
+static void touch(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
 {
 	struct fuzz_fence *f = (struct fuzz_fence *)dev;
 	uint64_t first = off / BOW_BLOCK, end = bow_div_up(off + bytes, BOW_BLOCK);
@@ -30,7 +30,8 @@ static void touch(struct bow_dev *dev, uint64_t off, uint64_t bytes)
 		memset(f->touched + first, 1, end - first);
 }
 
-static void check(struct bow_dev *dev, const char *what, uint64_t off, uint64_t bytes, uint64_t end)
+static void check(struct bowimg_disk *dev, const char *what, uint64_t off, uint64_t bytes,
+		  uint64_t end)
 {
 	(void)dev;
 	if (!bow_range_ok(off, bytes, end))
@@ -38,14 +39,14 @@ static void check(struct bow_dev *dev, const char *what, uint64_t off, uint64_t 
 			 off, end);
 }
 
-static int64_t fence_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
+static int64_t fence_read(struct bowimg_disk *dev, void *buf, size_t bytes, uint64_t off)
 {
-	check(dev, "read", off, bytes, bow_dev_size(dev));
+	check(dev, "read", off, bytes, bow_disk_size(dev));
 	return inner(dev)->ops->read(inner(dev), buf, bytes, off);
 }
 
 /* The power is cut behind so many writes. */
-static bool cut(struct bow_dev *dev)
+static bool cut(struct bowimg_disk *dev)
 {
 	struct fuzz_fence *f = (struct fuzz_fence *)dev;
 
@@ -57,7 +58,7 @@ static bool cut(struct bow_dev *dev)
 	return false;
 }
 
-static void see_super(struct bow_dev *dev, const uint8_t *buf, size_t bytes)
+static void see_super(struct bowimg_disk *dev, const uint8_t *buf, size_t bytes)
 {
 	struct fuzz_fence *f = (struct fuzz_fence *)dev;
 	struct bow_super sb;
@@ -67,12 +68,12 @@ static void see_super(struct bow_dev *dev, const uint8_t *buf, size_t bytes)
 		f->cut = true;
 }
 
-static int64_t fence_write(struct bow_dev *dev, const void *buf, size_t bytes, uint64_t off)
+static int64_t fence_write(struct bowimg_disk *dev, const void *buf, size_t bytes, uint64_t off)
 {
-	struct bow_dev *to = inner(dev);
+	struct bowimg_disk *to = inner(dev);
 	int64_t n;
 
-	check(dev, "write", off, bytes, bow_dev_size(dev) + (dev->can_grow ? JUMP_BYTES : 0));
+	check(dev, "write", off, bytes, bow_disk_size(dev) + (dev->can_grow ? JUMP_BYTES : 0));
 	if (cut(dev))
 		return -EIO;
 	touch(dev, off, bytes);
@@ -84,14 +85,15 @@ static int64_t fence_write(struct bow_dev *dev, const void *buf, size_t bytes, u
 	return n;
 }
 
-static int fence_flush(struct bow_dev *dev)
+static int fence_flush(struct bowimg_disk *dev)
 {
 	return inner(dev)->ops->flush(inner(dev));
 }
 
-static int fence_zero(struct bow_dev *dev, uint64_t off, uint64_t bytes, enum bow_zero_mode mode)
+static int fence_zero(struct bowimg_disk *dev, uint64_t off, uint64_t bytes,
+		      enum bow_zero_mode mode)
 {
-	check(dev, "zero", off, bytes, bow_dev_size(dev));
+	check(dev, "zero", off, bytes, bow_disk_size(dev));
 	if (cut(dev))
 		return -EIO;
 	touch(dev, off, bytes);
@@ -99,12 +101,12 @@ static int fence_zero(struct bow_dev *dev, uint64_t off, uint64_t bytes, enum bo
 				     : -EOPNOTSUPP;
 }
 
-static int fence_resize(struct bow_dev *dev, uint64_t size)
+static int fence_resize(struct bowimg_disk *dev, uint64_t size)
 {
 	struct fuzz_fence *f = (struct fuzz_fence *)dev;
 	int rc;
 
-	if (f->look_only || size > bow_dev_size(dev) + JUMP_BYTES)
+	if (f->look_only || size > bow_disk_size(dev) + JUMP_BYTES)
 		fuzz_die("resized to %" PRIu64 " bytes", size);
 	if (cut(dev))
 		return -EIO;
@@ -114,19 +116,19 @@ static int fence_resize(struct bow_dev *dev, uint64_t size)
 	return rc;
 }
 
-static int fence_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *bytes)
+static int fence_extent(struct bowimg_disk *dev, uint64_t off, bool *hole, uint64_t *bytes)
 {
 	return inner(dev)->ops->extent ? inner(dev)->ops->extent(inner(dev), off, hole, bytes)
 				       : -EOPNOTSUPP;
 }
 
-static int fence_close(struct bow_dev *dev)
+static int fence_close(struct bowimg_disk *dev)
 {
 	(void)dev; /* fuzz_fence_release() does it */
 	return 0;
 }
 
-static const struct bow_dev_ops fence_ops = {
+static const struct bow_backend_ops fence_ops = {
 	.read = fence_read,
 	.write = fence_write,
 	.flush = fence_flush,
@@ -136,7 +138,7 @@ static const struct bow_dev_ops fence_ops = {
 	.extent = fence_extent,
 };
 
-void fuzz_fence_init(struct fuzz_fence *f, struct bow_dev *to)
+void fuzz_fence_init(struct fuzz_fence *f, struct bowimg_disk *to)
 {
 	f->dev = *to;
 	f->dev.ops = &fence_ops;
@@ -153,5 +155,5 @@ void fuzz_fence_init(struct fuzz_fence *f, struct bow_dev *to)
 void fuzz_fence_release(struct fuzz_fence *f)
 {
 	free(f->touched);
-	bow_dev_close(f->inner, NULL);
+	bow_disk_close(f->inner, NULL);
 }

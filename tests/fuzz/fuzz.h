@@ -10,8 +10,8 @@
 #ifndef TESTS_FUZZ_H
 #define TESTS_FUZZ_H
 
-#include "log/log.h"
-#include "operations/internal.h"
+#include "lib/log/log.h"
+#include "lib/verbs/open.h"
 
 /* Bytes that grow; a test may abort when memory is out. */
 struct fuzz_buf {
@@ -44,12 +44,11 @@ int fuzz_check_error(int rc, const struct bowimg_error *err);
 void fuzz_expect_success(bool yes);
 bool fuzz_succeeded(void); /* whatever had to since the last fuzz_expect_success(true) */
 
-/* ---- fence.c: a device that notices what nobody may do ----------------------------------------
- */
+/* ---- fence.c: a device that notices what nobody may do --------------------------- */
 
 struct fuzz_fence {
-	struct bow_dev dev; /* must be first */
-	struct bow_dev *inner;
+	struct bowimg_disk dev; /* must be first */
+	struct bowimg_disk *inner;
 	bool look_only; /* any write at all is wrong */
 	bool cut;	/* -EIO from the writes that come after so many: */
 	uint32_t writes_left;
@@ -58,11 +57,10 @@ struct fuzz_fence {
 	uint64_t touched_blk;
 };
 /* Takes inner over; the blocks it has now are watched. */
-void fuzz_fence_init(struct fuzz_fence *f, struct bow_dev *inner);
+void fuzz_fence_init(struct fuzz_fence *f, struct bowimg_disk *inner);
 void fuzz_fence_release(struct fuzz_fence *f);
 
-/* ---- build.c, dump.c: bytes to an image and back ----------------------------------------------
- */
+/* ---- build.c, dump.c: bytes to an image and back --------------------------------- */
 
 #define FUZZ_DEVICE 1u /* a block device; else a file */
 #define FUZZ_FIT 2u    /* the superblock and the headers have the image's size */
@@ -75,8 +73,8 @@ void fuzz_fence_release(struct fuzz_fence *f);
 enum fuzz_piece { FUZZ_SUPER, FUZZ_SEGMENT, FUZZ_RAW, FUZZ_LIST, FUZZ_FOOTER, FUZZ_PIECES };
 
 struct fuzz_built {
-	struct bow_dev *dev; /* in memory */
-	struct bow_super sb; /* as in sector 0, if `super` */
+	struct bowimg_disk *dev; /* in memory */
+	struct bow_super sb;	 /* as in sector 0, if `super` */
 	bool super;
 	uint8_t op;
 };
@@ -84,24 +82,22 @@ struct fuzz_built {
 bool fuzz_build(const uint8_t *data, size_t size, struct fuzz_built *out);
 
 /* The description of a real image. */
-void fuzz_dump(struct bow_dev *dev, uint8_t flags, uint8_t op, struct fuzz_buf *out);
+void fuzz_dump(struct bowimg_disk *dev, uint8_t flags, uint8_t op, struct fuzz_buf *out);
 
 /* mutate.c: another description of an image. */
 size_t fuzz_mutate(uint8_t *data, size_t size, size_t max, uint64_t seed);
 
-/* ---- seeds.c: real images ---------------------------------------------------------------------
- */
+/* ---- seeds.c: real images -------------------------------------------------------- */
 
 #define FUZZ_LIVES 12u
 /* The i-th real image with a checkpoint, of i < FUZZ_LIVES: the caller closes it. */
-struct bow_dev *fuzz_life(unsigned i);
+struct bowimg_disk *fuzz_life(unsigned i);
 /* The same, cut in the last step of its end. */
-struct bow_dev *fuzz_finishing_life(unsigned i, bool commit);
+struct bowimg_disk *fuzz_finishing_life(unsigned i, bool commit);
 
-/* ---- model.c: what a rollback must come to ----------------------------------------------------
- */
+/* ---- model.c: what a rollback must come to --------------------------------------- */
 
 /* The image after a replay of the log, backwards, step by step; NULL if the log cannot be read. */
-uint8_t *fuzz_replay(struct bow_dev *dev, const struct bow_super *sb);
+uint8_t *fuzz_replay(struct bowimg_disk *dev, const struct bow_super *sb);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 
 struct replay {
@@ -40,15 +40,15 @@ static int step(void *ctx, struct bow_walk *w, const struct bow_entry *e, struct
 	return 0;
 }
 
-uint8_t *fuzz_replay(struct bow_dev *dev, const struct bow_super *sb)
+uint8_t *fuzz_replay(struct bowimg_disk *dev, const struct bow_super *sb)
 {
 	struct replay r = {.bytes = bow_div_up(dev->size, BOW_BLOCK) * BOW_BLOCK};
-	struct bow_visitor v = {NULL, step, &r};
+	struct bow_visitor v = {.entry = step, .ctx = &r};
 	struct bow_walk w;
 	int rc;
 
 	r.image = calloc(1, r.bytes);
-	if (!r.image || bow_dev_read(dev, r.image, dev->size, 0, NULL))
+	if (!r.image || bow_disk_read(dev, r.image, dev->size, 0, NULL))
 		abort();
 	rc = bow_walk_init(&w, dev, sb, NULL);
 	if (!rc)

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 #include "rng.h"
 

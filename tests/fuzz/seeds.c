@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "fuzz.h"
 #include "mem_dev.h"
-#include "operations/engine.h"
+#include "lib/engine/engine.h"
 #include "rng.h"
+#include "lib/engine/open.h"
+#include "lib/verbs/operations.h"
 
 struct life {
 	uint16_t blocks;
@@ -49,7 +51,7 @@ static struct bow_bitmap *free_map(const struct life *l, uint64_t size)
 	return map;
 }
 
-static void prepare(struct bow_dev *dev, const struct life *l, unsigned i)
+static void prepare(struct bowimg_disk *dev, const struct life *l, unsigned i)
 {
 	struct bow_bitmap *map = free_map(l, dev->size);
 	struct bow_prepare_plan plan = {
@@ -69,10 +71,10 @@ static void prepare(struct bow_dev *dev, const struct life *l, unsigned i)
 }
 
 /* Some of everything; a full image refuses some of it, which is as good. */
-static void guest(bowimg *img, struct rng *r, uint32_t requests)
+static void guest(bowimg_disk *img, struct rng *r, uint32_t requests)
 {
 	uint8_t block[BOW_BLOCK];
-	uint32_t blocks = (uint32_t)(bowimg_size(img) / BOW_BLOCK);
+	uint32_t blocks = (uint32_t)(bowimg_disk_size(img) / BOW_BLOCK);
 
 	while (requests--) {
 		uint64_t off = rng_below(r, blocks) * (uint64_t)BOW_BLOCK;
@@ -80,44 +82,46 @@ static void guest(bowimg *img, struct rng *r, uint32_t requests)
 		few_bytes(block, rng_next(r));
 		switch (rng_below(r, 8)) {
 		case 0:
-			bowimg_zero(img, off, BOW_BLOCK, 0, NULL);
+			bowimg_disk_zero(img, off, BOW_BLOCK, 0, NULL);
 			break;
 		case 1:
-			bowimg_flush(img, NULL);
+			bowimg_disk_flush(img, NULL);
 			break;
 		case 2:
-			bowimg_write(img, block, BOW_BLOCK, 0, 0, NULL);
+			bowimg_disk_write(img, block, BOW_BLOCK, 0, 0, NULL);
 			break;
 		default:
-			bowimg_write(img, block, BOW_BLOCK, off, 0, NULL);
+			bowimg_disk_write(img, block, BOW_BLOCK, off, 0, NULL);
 		}
 	}
 }
 
-static void serve(struct bow_dev *dev, const struct life *l, unsigned i)
+static void serve(struct bowimg_disk *dev, const struct life *l, unsigned i)
 {
 	static const struct bowimg_open_options opts = {.force = BOWIMG_FORCE_CHANGED};
 	struct rng r = {i};
 	struct bowimg_error err = {0};
-	bowimg *img;
+	struct bow_engine *engine;
+	bowimg_disk *img;
 
-	if (bow_engine_open(dev, &opts, &img, &err))
+	if (bow_serve_dev(dev, &opts, &img, &err))
 		fuzz_die("a seed: %s", err.message);
 	guest(img, &r, 40 + 2 * i);
-	bowimg_flush(img, NULL);
+	bowimg_disk_flush(img, NULL);
+	engine = bow_engine_of(img);
 	if (l->detached)
-		bow_checkpoint_mark_clean(dev, &img->sb, img->log.next_seq - 1, NULL);
+		bow_checkpoint_mark_clean(dev, &engine->sb, engine->log.next_seq - 1, NULL);
 	bow_engine_free(img);
 }
 
-struct bow_dev *fuzz_life(unsigned i)
+struct bowimg_disk *fuzz_life(unsigned i)
 {
 	const struct life *l = &lives[i];
 	uint64_t size = l->blocks * (uint64_t)BOW_BLOCK + l->odd_bytes;
 	/* A tail of a few blocks: there is not room for the 16 MiB that the engine asks for first.
 	 */
 	uint64_t most = (l->blocks + (l->tail ? 800 : 60)) * (uint64_t)BOW_BLOCK;
-	struct bow_dev *dev = mem_dev_new(size, l->device ? size : most);
+	struct bowimg_disk *dev = mem_dev_new(size, l->device ? size : most);
 
 	if (!dev)
 		abort();
@@ -132,10 +136,10 @@ struct bow_dev *fuzz_life(unsigned i)
 	return dev;
 }
 
-struct bow_dev *fuzz_finishing_life(unsigned i, bool commit)
+struct bowimg_disk *fuzz_finishing_life(unsigned i, bool commit)
 {
 	struct bowimg_end_options opts = {.force = BOWIMG_FORCE_CHANGED};
-	struct bow_dev *dev = fuzz_life(i);
+	struct bowimg_disk *dev = fuzz_life(i);
 	struct bowimg_end_report report;
 	struct fuzz_fence f;
 

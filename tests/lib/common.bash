@@ -13,7 +13,7 @@
 
 bats_require_minimum_version 1.5.0
 
-ROOT_DIR=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
+ROOT_DIR=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 BOWIMG=${BOWIMG:-$ROOT_DIR/build/bowimg}
 
 common_setup() {
@@ -109,6 +109,25 @@ sum() {
 	sha256sum "$1" | cut -d' ' -f1
 }
 
+# Start a program in the background that the teardown ends; it may read what is given to it.
+background() {
+	# The shell would give it /dev/null for standard input.
+	"$@" <&0 >background.log 2>&1 3>&- &
+	disown
+}
+
+# wait_until COMMAND...: up to 10 seconds.
+wait_until() {
+	local end=$((SECONDS + 10))
+	until "$@"; do
+		[ "$SECONDS" -le "$end" ] || {
+			echo "in vain: $*"
+			return 1
+		}
+		sleep 0.05
+	done
+}
+
 # ---- images -------------------------------------------------------------------------------------
 
 # make_tree DIR [FILES]: files of several sizes with random content.
@@ -141,6 +160,25 @@ mkfs_ext4() {
 		rm -f "$image"
 		return 1
 	}
+}
+
+# ---- examples -----------------------------------------------------------------------------------
+
+# text_of_page PAGE...: its source, with dashes and backslashes as they are printed.
+text_of_page() {
+	sed 's/\\-/-/g; s/\\e/\\/g' "${@/#/$ROOT_DIR/man/}"
+}
+
+# example WORD [PAGE]...: the lines of the first example that has it, as they can be typed. Looks in
+# bowimg(1) and in the pages of verbs if no page is named.
+example() {
+	local word=$1
+	shift
+	[ $# -gt 0 ] || set -- bowimg.1 bowimg-prepare.1 bowimg-serve.1 bowimg-end.1 bowimg-diff.1
+	text_of_page "$@" | awk -v word="$word" '
+		/^\.EX/ { text = ""; inside = 1; next }
+		/^\.EE/ { if (index(text, word)) { printf "%s", text; exit } inside = 0 }
+		inside { text = text $0 "\n" }'
 }
 
 # ---- clean-up -----------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Two files as the two sides of a disk. */
+/* Two files as the two versions of a disk. */
 #include "diff_pair.h"
 
 #include <errno.h>
@@ -13,33 +13,33 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "base/bytes.h"
-#include "base/err.h"
+#include "lib/base/bytes.h"
+#include "lib/base/err.h"
 
 #define BLOCK BOWIMG_BLOCK_SIZE
 #define CHUNK (256u << 10)
 
-static int read_side(void *ctx, enum bowimg_side side, void *buf, size_t bytes, uint64_t off,
+static int pair_read(struct bowimg_disk *disk, void *buf, size_t bytes, uint64_t off,
 		     struct bowimg_error *err)
 {
-	struct diff_pair *p = ctx;
+	const struct diff_pair_disk *version = (struct diff_pair_disk *)disk;
+	struct diff_pair *p = version->pair;
 
 	p->requests++;
 	p->bytes += bytes;
 	if (p->inject && p->inject(p->inject_ctx))
 		return bow_err(err, -EIO, "read: injected");
-	assert_true(bow_range_ok(off, bytes, p->size));
-	assert_int_equal(pread(p->fd[side], buf, bytes, (off_t)off), bytes);
+	assert_int_equal(pread(version->fd, buf, bytes, (off_t)off), bytes);
 	return 0;
 }
 
-/* Where data is on either side, from off on. */
+/* The start of data in either version at or after off. */
 static uint64_t next_data(const struct diff_pair *p, uint64_t off)
 {
 	uint64_t next = p->size;
 
-	for (int side = 0; side < 2; side++) {
-		off_t at = lseek(p->fd[side], (off_t)off, SEEK_DATA);
+	for (int version = 0; version < 2; version++) {
+		off_t at = lseek(p->version[version].fd, (off_t)off, SEEK_DATA);
 
 		if (at >= 0)
 			next = bow_min(next, (uint64_t)at / BLOCK * BLOCK);
@@ -47,54 +47,64 @@ static uint64_t next_data(const struct diff_pair *p, uint64_t off)
 	return bow_max(next, off);
 }
 
-static int list_changes(void *ctx, int (*run)(void *ctx, const struct bowimg_change *change),
-			void *run_ctx, struct bowimg_error *err)
+static int pair_changes(struct bowimg_disk *disk, const char *mark,
+			int (*run)(void *ctx, const struct bowimg_change *change), void *ctx,
+			struct bowimg_error *err)
 {
 	static uint8_t buf[2][CHUNK];
-	struct diff_pair *p = ctx;
+	struct diff_pair *p = ((struct diff_pair_disk *)disk)->pair;
 	int rc = 0;
 
+	(void)mark;
 	(void)err;
 	for (uint64_t off = next_data(p, 0); !rc && off < p->size; off = next_data(p, off)) {
 		const size_t k = (size_t)bow_min(CHUNK, p->size - off);
 
-		for (int side = 0; side < 2; side++)
-			assert_int_equal(pread(p->fd[side], buf[side], k, (off_t)off), k);
+		for (int version = 0; version < 2; version++)
+			assert_int_equal(pread(p->version[version].fd, buf[version], k, (off_t)off),
+					 k);
 		for (size_t at = 0; !rc && at < k; at += BLOCK) {
 			const size_t n = bow_min(BLOCK, k - at);
 			const struct bowimg_change c = {.off = off + at, .bytes = n};
 
 			if (memcmp(buf[0] + at, buf[1] + at, n) != 0)
-				rc = run(run_ctx, &c);
+				rc = run(ctx, &c);
 		}
 		off += k;
 	}
 	return rc;
 }
 
+static const struct bow_disk_ops pair_ops = {.read = pair_read, .changes = pair_changes};
+
 void diff_pair_open(struct diff_pair *p, const char *now, const char *before)
 {
-	const char *const names[] = {[BOWIMG_NOW] = now, [BOWIMG_BEFORE] = before};
+	const char *const names[] = {[BOW_NEW] = now, [BOW_OLD] = before};
 	struct stat st;
 
 	*p = (struct diff_pair){0};
-	for (int side = 0; side < 2; side++) {
-		p->fd[side] = open(names[side], O_RDONLY | O_CLOEXEC);
-		assert_true(p->fd[side] >= 0);
+	for (int version = 0; version < 2; version++) {
+		p->version[version].fd = open(names[version], O_RDONLY | O_CLOEXEC);
+		assert_true(p->version[version].fd >= 0);
 	}
-	assert_int_equal(fstat(p->fd[0], &st), 0);
+	assert_int_equal(fstat(p->version[0].fd, &st), 0);
 	p->size = (uint64_t)st.st_size;
-	p->source = (struct bow_diff_source){.read = read_side,
-					     .changes = list_changes,
-					     .ctx = p,
-					     .name = "disk.img",
-					     .size = p->size};
+	for (int version = 0; version < 2; version++) {
+		p->version[version].pair = p;
+		p->version[version].disk = (struct bowimg_disk){.built = &pair_ops,
+								.name = "disk.img",
+								.size = p->size,
+								.sector_size = 512,
+								.readonly = true};
+	}
+	p->source = (struct bow_diff_source){.disk = {&p->version[0].disk, &p->version[1].disk},
+					     .name = "disk.img"};
 }
 
 void diff_pair_close(struct diff_pair *p)
 {
-	close(p->fd[0]);
-	close(p->fd[1]);
+	close(p->version[0].fd);
+	close(p->version[1].fd);
 }
 
 int diff_pair_run(struct diff_pair *p, bool all_links, struct bow_diff **out,

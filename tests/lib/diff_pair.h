@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two image files as the two sides of a comparison: what changed is found by comparing them, and
+ * Two image files as the two versions of a comparison: what changed is found by comparing them, and
  * every read is counted. So the comparison of files is tested without an engine below it.
  */
 #ifndef TESTS_DIFF_PAIR_H
 #define TESTS_DIFF_PAIR_H
 
-#include "fronts/diff.h"
+#include "bowimg/diff/diff.h"
+#include "lib/disk/disk.h"
 
 struct diff_pair {
-	int fd[2]; /* by enum bowimg_side */
+	struct diff_pair_disk {
+		struct bowimg_disk disk; /* must be first */
+		struct diff_pair *pair;
+		int fd;
+	} version[2]; /* by enum bow_version */
 	uint64_t size;
 	uint64_t requests, bytes;  /* read so far */
 	bool (*inject)(void *ctx); /* NULL, or: fail this read */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define HEADER 28u
 #define ENTRY 24u
@@ -35,8 +35,7 @@ static uint32_t count(const struct dmbow *g)
 	return bow_get32(g->log + 12);
 }
 
-/* ---- space ------------------------------------------------------------------------------------
- */
+/* ---- space ----------------------------------------------------------------------- */
 
 /* A run of free blocks, up to `most`, somewhere; 0: there is none. */
 static uint32_t find_free(struct dmbow *g, uint32_t most, uint32_t *blk)
@@ -64,8 +63,7 @@ static void set_type(struct dmbow *g, uint32_t blk, uint32_t n, enum dmbow_type 
 	memset(g->type + blk, type, n);
 }
 
-/* ---- the log ----------------------------------------------------------------------------------
- */
+/* ---- the log --------------------------------------------------------------------- */
 
 static void write_log(struct dmbow *g)
 {
@@ -112,8 +110,7 @@ static bool log_entry(struct dmbow *g, uint32_t source, uint32_t dest, uint32_t 
 	return true;
 }
 
-/* ---- what is in the way of a write ------------------------------------------------------------
- */
+/* ---- what is in the way of a write ----------------------------------------------- */
 
 /* Copy up to n blocks to a free place and log it; 0: no space. */
 static uint32_t save(struct dmbow *g, uint32_t blk, uint32_t n, enum dmbow_type dest_type)
@@ -198,8 +195,7 @@ static void write_some(struct dmbow *g)
 		rng_fill(at(g, blk + i), g->block_size, ++g->token);
 }
 
-/* ---- a disk and its checkpoint ----------------------------------------------------------------
- */
+/* ---- a disk and its checkpoint --------------------------------------------------- */
 
 static void make_content(struct dmbow *g)
 {

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 #include "dmbow_gen.h"
 
 struct restorer {

@@ -127,12 +127,12 @@ bool *ext_image_free_blocks(const struct ext_image *x, uint32_t *block_size, uin
 	return is_free;
 }
 
-struct bow_dev *ext_image_open(const struct ext_image *x)
+struct bowimg_disk *ext_image_open(const struct ext_image *x)
 {
 	struct bowimg_error err = {0};
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 
-	if (bow_dev_open_file(x->path, BOW_OPEN_LOOK, &dev, &err))
+	if (bow_disk_open_file(x->path, BOW_OPEN_LOOK, NULL, &dev, &err))
 		fail_msg("%s", err.message);
 	return dev;
 }

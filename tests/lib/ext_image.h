@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "device/device.h"
+#include "lib/disk/disk.h"
 #include "host.h"
 
 struct ext_image {
@@ -28,7 +28,7 @@ void ext_image_make(struct ext_image *x, const char *options, unsigned kib);
 bool *ext_image_free_blocks(const struct ext_image *x, uint32_t *block_size, uint64_t *blocks);
 
 /* The image opened as bowimg opens one to look at it. */
-struct bow_dev *ext_image_open(const struct ext_image *x);
+struct bowimg_disk *ext_image_open(const struct ext_image *x);
 
 /* e2fsck is content, and every file that was put in (and not deleted) has its content. */
 bool ext_image_is_intact(const struct ext_image *x);

@@ -19,13 +19,13 @@ fs_requires() {
 	esac
 }
 
-# fs_format KIND IMAGE: as small as they come.
+# fs_format KIND IMAGE [SIZE]: as small as they come; the size is for ext4, xfs and btrfs.
 fs_format() {
 	rm -f "$2"
 	case $1 in
-	ext4) truncate -s 48M "$2" && mkfs.ext4 -q -F "$2" ;;
-	xfs) truncate -s 300M "$2" && mkfs.xfs -q "$2" ;;
-	btrfs) truncate -s 160M "$2" && mkfs.btrfs -q "$2" ;;
+	ext4) truncate -s "${3:-48M}" "$2" && mkfs.ext4 -q -F "$2" ;;
+	xfs) truncate -s "${3:-300M}" "$2" && mkfs.xfs -q "$2" ;;
+	btrfs) truncate -s "${3:-160M}" "$2" && mkfs.btrfs -q "$2" ;;
 	fat12) truncate -s 4M "$2" && mkfs.vfat -F 12 "$2" ;;
 	fat16) truncate -s 32M "$2" && mkfs.vfat -F 16 "$2" ;;
 	fat32) truncate -s 64M "$2" && mkfs.vfat -F 32 "$2" ;;
@@ -76,9 +76,9 @@ files() {
 	rm -f "$1"/file*[13579] "$1/sub/small1"*
 }
 
-# fs_make KIND IMAGE: formatted, with files, clean.
+# fs_make KIND IMAGE [SIZE]: formatted, with files, clean.
 fs_make() {
-	fs_format "$1" "$2" || return 1
+	fs_format "$1" "$2" "${3:-}" || return 1
 	local tree=$T/tree.$1 bytes=30000000
 	case $1 in
 	fat12) bytes=2000000 ;;

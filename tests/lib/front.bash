@@ -11,20 +11,10 @@ daemon_of() {
 	jq .pid "$(state_of "$1")"
 }
 
-# wait_until COMMAND...: up to 10 seconds.
-wait_until() {
-	local end=$((SECONDS + 10))
-	until "$@"; do
-		[ "$SECONDS" -le "$end" ] || {
-			echo "in vain: $*"
-			return 1
-		}
-		sleep 0.05
-	done
-}
-
+# A killed process whose first thread has ended keeps its files open until the others have.
 is_gone() {
-	! kill -0 "$1" 2>/dev/null || grep -q '^State:.*Z' "/proc/$1/status"
+	! kill -0 "$1" 2>/dev/null ||
+		{ grep -q '^State:.*Z' "/proc/$1/status" && [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l)" -le 1 ]; }
 }
 
 kill_daemon() {

@@ -45,7 +45,7 @@ int guard_end_child(struct guard_fixture *t)
 int guard_tear_down(void **state)
 {
 	struct guard_fixture *t = *state;
-	int rc = bow_dev_close(t->dev, NULL);
+	int rc = bow_disk_close(t->dev, NULL);
 
 	guard_end_child(t);
 	if (t->swap[0])
@@ -85,7 +85,7 @@ void guard_assert_busy(struct guard_fixture *t, const char *path, const char *wo
 		       const char *hint)
 {
 	struct bowimg_error err = {0};
-	int rc = bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &t->dev, &err);
+	int rc = bow_disk_open_file(path, BOW_OPEN_EXCLUSIVE, NULL, &t->dev, &err);
 
 	if (rc != -EBUSY || !strstr(err.message, "in use: ") || !strstr(err.message, path) ||
 	    !strstr(err.message, word) || !strstr(err.hint, hint))
@@ -97,12 +97,12 @@ void guard_open(struct guard_fixture *t, const char *path)
 {
 	struct bowimg_error err = {0};
 
-	if (bow_dev_open_file(path, BOW_OPEN_EXCLUSIVE, &t->dev, &err))
+	if (bow_disk_open_file(path, BOW_OPEN_EXCLUSIVE, NULL, &t->dev, &err))
 		fail_msg("%s (%s)", err.message, err.hint);
 }
 
 void guard_close(struct guard_fixture *t)
 {
-	assert_int_equal(bow_dev_close(t->dev, NULL), 0);
+	assert_int_equal(bow_disk_close(t->dev, NULL), 0);
 	t->dev = NULL;
 }

@@ -3,7 +3,7 @@
 #ifndef TESTS_GUARD_FIXTURE_H
 #define TESTS_GUARD_FIXTURE_H
 
-#include "device/device.h"
+#include "lib/disk/disk.h"
 #include "lib/host.h"
 
 #define GUARD_IMAGE_BYTES (8u << 20)
@@ -16,7 +16,7 @@ struct guard_fixture {
 	char swap[HOST_PATH_BYTES + 16]; /* swapped on, or "" */
 	pid_t child;
 	int to_child; /* closing it tells the child to end; -1 if none */
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 };
 
 /* cmocka's set-up and tear-down. */

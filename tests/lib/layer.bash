@@ -38,18 +38,17 @@ unpack() {
 	tar --xattrs --xattrs-include='*' --acls --numeric-owner --exclude='.wh.*' -xpf "$1" -C "$2"
 }
 
-# A path in mnt of this type, or of any.
+# A path in mnt of this type, or of any; mnt where there is none, as after everything was deleted.
 pick() {
 	find mnt -mindepth 1 -path mnt/lost+found -prune -o "$@" -print | sort |
-		awk -v r="$RANDOM" '{ all[NR] = $0 } END { if (NR) print all[r % NR + 1] }'
+		awk -v r="$RANDOM" '{ all[NR] = $0 } END { print NR ? all[r % NR + 1] : "mnt" }'
 }
 
 # KEEP_NAMES: nothing is renamed, not even by a new name and the end of the old one.
 change_once() {
 	local from to file
 	from=$(pick -mindepth 1) to=$(pick -type d)/n$RANDOM file=$(pick -type f)
-	[ -n "$from" ] || from=mnt
-	[ -n "$file" ] || file=$to
+	[ "$file" != mnt ] || file=$to
 	case $((RANDOM % 16)) in
 	0) head -c $((RANDOM * 3)) /dev/urandom >"$to" ;;
 	1) mkdir "$to" ;;
@@ -93,7 +92,7 @@ paths_by_list() {
 
 # tree_lines list DIR, tree_lines compare BEFORE NOW: what diff should say, found in another way.
 tree_lines() {
-	python3 "$BATS_TEST_DIRNAME/../lib/tree_lines.py" "$@"
+	python3 "$ROOT_DIR/tests/lib/tree_lines.py" "$@"
 }
 
 # The lines of diff, where nothing was renamed.
@@ -130,6 +129,8 @@ random_changes_are_told() {
 # Files are renamed and replaced in every way.
 every_rename_is_told() {
 	mv mnt/a mnt/moved
+	rm -r mnt/moved/x
+	echo other >mnt/moved/x
 	mkdir mnt/a
 	echo new >mnt/a/f1
 	mv mnt/b/x/f1 mnt/b/x/f2
@@ -153,6 +154,8 @@ every_rename_is_told() {
 	grep -qx 'a/.wh..wh..opq' list
 	grep -qx 'c/y/.wh..wh..opq' list
 	grep -qx 'c/.wh.x' list
+	# Nothing of the old layer is in sight below a name that came.
+	run -1 grep '^moved/.*[.]wh[.]' list
 	unpack layer.tar before
 	diff <(manifest after) <(manifest before)
 }

@@ -4,19 +4,19 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define HOLE_BLOCK 4096u
 
 struct mem_dev {
-	struct bow_dev dev; /* must be first */
+	struct bowimg_disk dev; /* must be first */
 	uint8_t *bytes;
 	uint8_t *written; /* per block: 1 = something was written there, so not a hole */
 	uint64_t max_size;
 	uint64_t mtime_ns; /* atomic */
 };
 
-static struct mem_dev *self(struct bow_dev *dev)
+static struct mem_dev *self(struct bowimg_disk *dev)
 {
 	return (struct mem_dev *)dev;
 }
@@ -27,13 +27,13 @@ static void touch(struct mem_dev *m)
 	__atomic_add_fetch(&m->mtime_ns, 1, __ATOMIC_RELAXED);
 }
 
-static int64_t mem_read(struct bow_dev *dev, void *buf, size_t bytes, uint64_t off)
+static int64_t mem_read(struct bowimg_disk *dev, void *buf, size_t bytes, uint64_t off)
 {
 	memcpy(buf, self(dev)->bytes + off, bytes);
 	return (int64_t)bytes;
 }
 
-static int64_t mem_write(struct bow_dev *dev, const void *buf, size_t bytes, uint64_t off)
+static int64_t mem_write(struct bowimg_disk *dev, const void *buf, size_t bytes, uint64_t off)
 {
 	struct mem_dev *m = self(dev);
 
@@ -46,13 +46,13 @@ static int64_t mem_write(struct bow_dev *dev, const void *buf, size_t bytes, uin
 	return (int64_t)bytes;
 }
 
-static int mem_flush(struct bow_dev *dev)
+static int mem_flush(struct bowimg_disk *dev)
 {
 	(void)dev;
 	return 0;
 }
 
-static int mem_close(struct bow_dev *dev)
+static int mem_close(struct bowimg_disk *dev)
 {
 	struct mem_dev *m = self(dev);
 
@@ -62,7 +62,7 @@ static int mem_close(struct bow_dev *dev)
 	return 0;
 }
 
-static int mem_zero(struct bow_dev *dev, uint64_t off, uint64_t bytes, enum bow_zero_mode mode)
+static int mem_zero(struct bowimg_disk *dev, uint64_t off, uint64_t bytes, enum bow_zero_mode mode)
 {
 	struct mem_dev *m = self(dev);
 	uint64_t first = bow_div_up(off, HOLE_BLOCK), end = (off + bytes) / HOLE_BLOCK;
@@ -80,10 +80,10 @@ static int mem_zero(struct bow_dev *dev, uint64_t off, uint64_t bytes, enum bow_
 	return 0;
 }
 
-static int mem_resize(struct bow_dev *dev, uint64_t size)
+static int mem_resize(struct bowimg_disk *dev, uint64_t size)
 {
 	struct mem_dev *m = self(dev);
-	uint64_t old = bow_dev_size(dev);
+	uint64_t old = bow_disk_size(dev);
 
 	if (size > m->max_size)
 		return -ENOSPC;
@@ -93,9 +93,9 @@ static int mem_resize(struct bow_dev *dev, uint64_t size)
 	return 0;
 }
 
-static int mem_reserve(struct bow_dev *dev, uint64_t bytes_past_end)
+static int mem_reserve(struct bowimg_disk *dev, uint64_t bytes_past_end)
 {
-	return bytes_past_end > self(dev)->max_size - bow_dev_size(dev) ? -ENOSPC : 0;
+	return bytes_past_end > self(dev)->max_size - bow_disk_size(dev) ? -ENOSPC : 0;
 }
 
 /* Tests may fill mem_dev_bytes() directly, so a block counts as a hole only if it is zero, too. */
@@ -104,13 +104,13 @@ static bool is_hole(struct mem_dev *m, uint64_t block)
 	uint64_t off = block * HOLE_BLOCK;
 
 	return !__atomic_load_n(&m->written[block], __ATOMIC_RELAXED) &&
-	       bow_is_zero(m->bytes + off, bow_min(HOLE_BLOCK, bow_dev_size(&m->dev) - off));
+	       bow_is_zero(m->bytes + off, bow_min(HOLE_BLOCK, bow_disk_size(&m->dev) - off));
 }
 
-static int mem_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *bytes)
+static int mem_extent(struct bowimg_disk *dev, uint64_t off, bool *hole, uint64_t *bytes)
 {
 	struct mem_dev *m = self(dev);
-	uint64_t b = off / HOLE_BLOCK, end = bow_div_up(bow_dev_size(dev), HOLE_BLOCK);
+	uint64_t b = off / HOLE_BLOCK, end = bow_div_up(bow_disk_size(dev), HOLE_BLOCK);
 
 	*hole = is_hole(m, b);
 	do {
@@ -120,7 +120,7 @@ static int mem_extent(struct bow_dev *dev, uint64_t off, bool *hole, uint64_t *b
 	return 0;
 }
 
-static int mem_get_mtime(struct bow_dev *dev, struct timespec *t)
+static int mem_get_mtime(struct bowimg_disk *dev, struct timespec *t)
 {
 	uint64_t ns = __atomic_load_n(&self(dev)->mtime_ns, __ATOMIC_RELAXED);
 
@@ -129,7 +129,7 @@ static int mem_get_mtime(struct bow_dev *dev, struct timespec *t)
 	return 0;
 }
 
-static int mem_set_mtime(struct bow_dev *dev, const struct timespec *t)
+static int mem_set_mtime(struct bowimg_disk *dev, const struct timespec *t)
 {
 	uint64_t ns = (uint64_t)t->tv_sec * 1000000000u + (uint64_t)t->tv_nsec;
 
@@ -137,7 +137,7 @@ static int mem_set_mtime(struct bow_dev *dev, const struct timespec *t)
 	return 0;
 }
 
-static const struct bow_dev_ops file_ops = {
+static const struct bow_backend_ops file_ops = {
 	.read = mem_read,
 	.write = mem_write,
 	.flush = mem_flush,
@@ -150,7 +150,7 @@ static const struct bow_dev_ops file_ops = {
 	.set_mtime = mem_set_mtime,
 };
 
-static const struct bow_dev_ops device_ops = {
+static const struct bow_backend_ops device_ops = {
 	.read = mem_read,
 	.write = mem_write,
 	.flush = mem_flush,
@@ -165,7 +165,7 @@ static uint8_t *reserve_address_space(uint64_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-struct bow_dev *mem_dev_new(uint64_t size, uint64_t max_size)
+struct bowimg_disk *mem_dev_new(uint64_t size, uint64_t max_size)
 {
 	struct mem_dev *m = calloc(1, sizeof(*m));
 
@@ -183,7 +183,7 @@ struct bow_dev *mem_dev_new(uint64_t size, uint64_t max_size)
 		return NULL;
 	}
 	m->mtime_ns = 1000000000u; /* not 0, which callers may take for "none" */
-	m->dev = (struct bow_dev){
+	m->dev = (struct bowimg_disk){
 		.ops = &file_ops,
 		.name = "memory",
 		.size = size,
@@ -193,13 +193,13 @@ struct bow_dev *mem_dev_new(uint64_t size, uint64_t max_size)
 	return &m->dev;
 }
 
-void mem_dev_make_device(struct bow_dev *dev)
+void mem_dev_make_device(struct bowimg_disk *dev)
 {
 	dev->ops = &device_ops;
 	dev->can_grow = false;
 }
 
-uint8_t *mem_dev_bytes(struct bow_dev *dev)
+uint8_t *mem_dev_bytes(struct bowimg_disk *dev)
 {
 	return self(dev)->bytes;
 }

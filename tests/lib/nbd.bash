@@ -44,10 +44,36 @@ nbdkit_of() {
 	pgrep -P "$1" -x nbdkit
 }
 
-# kill_server: kill -9 of nbdkit, then wait for bowimg; its status in $status.
+# kill_nbdkit: kill -9, and wait until bowimg has started another one.
+kill_nbdkit() {
+	local old
+	old=$(nbdkit_of "$server")
+	kill -9 "$old"
+	wait_until another_nbdkit "$old"
+}
+
+another_nbdkit() {
+	local new
+	new=$(nbdkit_of "$server") && [ "$new" != "$1" ]
+}
+
+# dying_nbdkit: from now on one that is killed at its start as soon as the file "die" is there.
+dying_nbdkit() {
+	mkdir -p "$T/bin"
+	printf '#!/bin/sh\n[ ! -e "%s/die" ] || kill -9 $$\nexec %s "$@"\n' "$T" "$(command -v nbdkit)" \
+		>"$T/bin/nbdkit"
+	chmod +x "$T/bin/nbdkit"
+	PATH=$T/bin:$PATH
+}
+
+# kill_server: kill -9 of nbdkit and of bowimg, whose status is in $status. Stopped, nbdkit does not
+# notice that it is alone, and close the image.
 kill_server() {
-	kill -9 "$(nbdkit_of "$server")"
-	wait_until is_gone "$server" || return 1
+	local nbdkit
+	nbdkit=$(nbdkit_of "$server")
+	kill -STOP "$nbdkit"
+	kill -9 "$server" "$nbdkit"
+	wait_until is_gone "$nbdkit" || return 1
 	status=0
 	wait "$server" || status=$?
 }

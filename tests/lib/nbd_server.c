@@ -79,9 +79,9 @@ static void await_socket(const struct nbd_server *s)
 static bool is_built_in(void)
 {
 	struct bowimg_error err = {0};
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 
-	bow_dev_open_file("nbd+unix:///?socket=/nonexistent", BOW_OPEN_LOOK, &dev, &err);
+	bow_disk_open_file("nbd+unix:///?socket=/nonexistent", BOW_OPEN_LOOK, NULL, &dev, &err);
 	return !strstr(err.message, "built without");
 }
 
@@ -127,23 +127,23 @@ void nbd_server_open(struct nbd_server *s, enum bow_open_mode mode)
 {
 	struct bowimg_error err = {0};
 
-	if (bow_dev_open_file(s->uri, mode, &s->dev, &err))
+	if (bow_disk_open_file(s->uri, mode, NULL, &s->dev, &err))
 		fail_msg("%s (%s)", err.message, err.hint);
 }
 
 void nbd_server_close(struct nbd_server *s)
 {
-	struct bow_dev *dev = s->dev;
+	struct bowimg_disk *dev = s->dev;
 
 	s->dev = NULL;
-	assert_int_equal(bow_dev_close(dev, NULL), 0);
+	assert_int_equal(bow_disk_close(dev, NULL), 0);
 }
 
 void nbd_server_assert_refused(struct nbd_server *s, int code, const char *word)
 {
 	struct bowimg_error err = {0};
-	struct bow_dev *dev = NULL;
-	int rc = bow_dev_open_file(s->uri, BOW_OPEN_EXCLUSIVE, &dev, &err);
+	struct bowimg_disk *dev = NULL;
+	int rc = bow_disk_open_file(s->uri, BOW_OPEN_EXCLUSIVE, NULL, &dev, &err);
 
 	if (dev)
 		dev->ops->close(dev);

@@ -4,14 +4,14 @@
 #ifndef TESTS_NBD_SERVER_H
 #define TESTS_NBD_SERVER_H
 
-#include "device/device.h"
+#include "lib/disk/disk.h"
 #include "lib/host.h"
 
 struct nbd_server {
 	char dir[HOST_PATH_BYTES], image[HOST_PATH_BYTES + 16], socket[HOST_PATH_BYTES + 16];
 	char uri[HOST_PATH_BYTES + 64];
 	pid_t pid; /* 0: none is running */
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 };
 
 /* cmocka's set-up and tear-down: a directory, with nothing running. */

@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 const struct bow_patch_head forge_head = {
 	.direction = BOW_PATCH_REDO,
@@ -32,8 +32,6 @@ static void add_filter(struct archive *a, enum bow_patch_pack pack)
 {
 	if (pack == BOW_PATCH_GZIP)
 		archive_write_add_filter_gzip(a);
-	else if (pack == BOW_PATCH_XZ)
-		archive_write_add_filter_xz(a);
 	else if (pack == BOW_PATCH_ZSTD)
 		archive_write_add_filter_zstd(a);
 }

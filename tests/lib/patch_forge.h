@@ -3,7 +3,7 @@
 #ifndef TESTS_PATCH_FORGE_H
 #define TESTS_PATCH_FORGE_H
 
-#include "fronts/patch.h"
+#include "bowimg/patch/patch.h"
 
 #define FORGE_BLOCK BOWIMG_BLOCK_SIZE
 #define FORGE_IMAGE (64u * FORGE_BLOCK + 100) /* the last block is a partial one */

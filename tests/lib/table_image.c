@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 #define ENTRIES 128u
 #define ENTRY_BYTES 128u

@@ -123,3 +123,14 @@ vm_command() {
 		-append "console=ttyS0 quiet panic=-1 task=$2"
 		-drive "file=$1,format=raw,if=virtio,discard=unmap,cache=writeback")
 }
+
+# vm_prepare DIR: there are a kernel, an initramfs and the image of a root disk, DIR/root.img.
+vm_prepare() {
+	vm_requires
+	vm_kernel "$1"
+	[ ! -e "$1/root.img" ] || return 0
+	vm_initramfs "$1"
+	vm_root_tree "$1/root"
+	truncate -s 96M "$1/root.img"
+	mkfs.ext4 -q -F -d "$1/root" "$1/root.img"
+}

@@ -2,7 +2,11 @@
 /* Random requests on one thread: what is read, and both ends, against a plain array. */
 #include "property.h"
 
-#include "base/bytes.h"
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/base/bytes.h"
+#include "lib/engine/engine.h"
 
 void property_params(struct lab_params *p, struct rng *r, uint32_t min_blocks, uint32_t max_blocks)
 {
@@ -30,7 +34,8 @@ void property_count(const struct lab *lab, struct property_counts *counts)
 {
 	struct bowimg_counters c;
 
-	bowimg_get_counters(lab->engine, &c);
+	bowimg_disk_get_counters(lab->engine, &c);
+	counts->given_bytes += c.given_bytes;
 	counts->relocated_bytes += c.relocated_bytes;
 	counts->tail_bytes += c.tail_bytes;
 	counts->backup_bytes += c.backup_bytes;
@@ -50,15 +55,41 @@ static int reattach(struct lab *lab, struct property_counts *counts)
 	return rc ? rc : lab_attach(lab);
 }
 
-/* Without a power cut, so what is lost can only be what was still in memory. */
+/* Requests until the disk dies in one of them; whatever returned before that counts as durable. */
+static int die_in_a_request(struct lab *lab)
+{
+	struct lab_request req;
+	int rc;
+
+	lab->disk.die_at = lab->disk.ops + rng_between(&lab->rng, 1, 30);
+	do {
+		oracle_flushed(&lab->oracle, 0, lab->p.size);
+		lab_choose(lab, 4, &req);
+		rc = lab_request(lab, &req);
+	} while (rc == LAB_OK || rc == LAB_REFUSED);
+	return rc == LAB_DEAD ? LAB_OK : rc;
+}
+
+/*
+ * Without a power cut, so what is lost can only be what was still in memory; and where that was
+ * carried, nothing that a call had returned for.
+ */
 static int kill_and_attach(struct lab *lab, struct property_counts *counts)
 {
-	int rc;
+	int rc = LAB_OK;
 
 	counts->killed++;
 	property_count(lab, counts);
+	if (lab->carry && !lab->p.sparse && rng_chance(&lab->rng, 70))
+		rc = die_in_a_request(lab);
+	else if (lab->carry)
+		oracle_flushed(&lab->oracle, 0, lab->p.size);
 	lab_kill(lab);
-	rc = lab_attach(lab);
+	lab->disk.die_at = 0;
+	if (!rc)
+		rc = lab_attach(lab);
+	if (!rc && lab->carry && !bow_engine_of(lab->engine)->carried)
+		return lab_bad(lab, "what was carried was not taken over");
 	return rc ? rc : lab_settle(lab, false, false);
 }
 
@@ -157,10 +188,14 @@ int property_case(struct lab *lab, uint64_t seed, struct property_counts *counts
 
 	property_params(&p, &r, 16, rng_chance(&r, 70) ? 64 : LAB_SMALL_BLOCKS - 1);
 	lab_make_image(lab, &p, seed);
+	lab->carry = seed % 2 ? memfd_create("carry", MFD_CLOEXEC) : 0;
 	while (rc == LAB_OK && rounds-- > 0) {
 		property_renew(lab);
 		rc = property_one_checkpoint(lab, counts);
 	}
+	if (lab->carry > 0)
+		close(lab->carry);
+	lab->carry = 0;
 	return rc == LAB_REFUSED ? LAB_OK : rc;
 }
 

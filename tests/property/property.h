@@ -3,11 +3,12 @@
 #ifndef TESTS_PROPERTY_H
 #define TESTS_PROPERTY_H
 
-#include "lib/lab.h"
+#include "lab/lab.h"
 
 struct property_counts {
 	uint64_t requests, refused, checkpoints, rolled_back, committed, reattached, killed;
-	uint64_t relocated_bytes, tail_bytes, backup_bytes;
+	uint64_t given_bytes, relocated_bytes, tail_bytes, backup_bytes;
+	uint64_t went_back; /* to a mark */
 };
 
 /* cases.c: one image, one to three checkpoints on it. */
@@ -30,6 +31,11 @@ int property_big(struct lab *lab, uint64_t seed, struct property_counts *counts)
 
 /* A device much divided: its log has hundreds of pieces, all to be zeroed in the last step. */
 int property_divided(struct lab *lab, uint64_t seed, struct property_counts *counts);
+
+/* marks.c: change something and go back to a mark, many times: it costs no more every time. */
+int property_marks(struct lab *lab, uint64_t seed, struct property_counts *counts);
+/* The log takes all that was free at the mark, but for the reserve: the way back has room. */
+int property_marks_full(struct lab *lab, uint64_t seed, struct property_counts *counts);
 
 /* threads.c: several threads at once, each on bytes of its own, in blocks that they share. */
 int property_threads(struct lab *lab, uint64_t seed, struct property_counts *counts);

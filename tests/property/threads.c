@@ -6,7 +6,8 @@
 #include "property.h"
 
 #include <errno.h>
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
+#include "disk_before.h"
 
 #define THREADS 4u
 #define STRIPE 1536u
@@ -43,7 +44,7 @@ static void check(struct worker *w, uint64_t off, uint32_t bytes)
 {
 	struct bowimg_error err = {0};
 	uint8_t got[STRIPE];
-	int rc = bowimg_read(w->lab->engine, got, bytes, off, &err);
+	int rc = bowimg_disk_read(w->lab->engine, got, bytes, off, &err);
 	uint32_t i;
 
 	if (rc) {
@@ -64,7 +65,7 @@ static void check_extent(struct worker *w, uint64_t off, uint32_t bytes)
 	struct bowimg_error err = {0};
 	uint64_t reach = 0, i;
 	bool zero = false;
-	int rc = bowimg_extent(w->lab->engine, off, &zero, &reach, &err);
+	int rc = bowimg_disk_extent(w->lab->engine, off, &zero, &reach, &err);
 
 	if (rc)
 		fail(w, "extent", rc, &err);
@@ -83,7 +84,7 @@ static void check_before(struct worker *w)
 	uint64_t bytes = bow_min(rng_between(&w->rng, 1, BEFORE_BYTES), size - off);
 	struct bowimg_error err = {0};
 	uint8_t got[BEFORE_BYTES];
-	int rc = bowimg_read_before(w->lab->engine, got, bytes, off, &err);
+	int rc = disk_read_before(w->lab->engine, got, bytes, off, &err);
 
 	bad = rc ? 0 : oracle_wrong_before(&w->lab->oracle, off, got, bytes);
 	if (rc)
@@ -103,9 +104,9 @@ static void change(struct worker *w, uint64_t off, uint32_t bytes, bool zeros)
 	if (!zeros)
 		rng_fill(data, bytes, rng_next(&w->rng));
 	if (zeros)
-		rc = bowimg_zero(w->lab->engine, off, bytes, flags, &err);
+		rc = bowimg_disk_zero(w->lab->engine, off, bytes, flags, &err);
 	else
-		rc = bowimg_write(w->lab->engine, data, bytes, off, flags, &err);
+		rc = bowimg_disk_write(w->lab->engine, data, bytes, off, flags, &err);
 	memcpy(w->expected + off, data, bytes);
 	memset(w->known + off, rc == 0, bytes);
 	if (rc == -ENOSPC)
@@ -134,7 +135,7 @@ static void *work(void *arg)
 		} else if (n < 94) {
 			change(w, off, bytes, n < 45);
 		} else {
-			rc = bowimg_flush(w->lab->engine, &err);
+			rc = bowimg_disk_flush(w->lab->engine, &err);
 			if (rc)
 				fail(w, "flush", rc, &err);
 		}
@@ -179,14 +180,15 @@ static int check_bytes(struct lab *lab, const struct worker *w, const uint8_t *b
 static int finish(struct lab *lab, const struct worker *w, struct property_counts *counts)
 {
 	bool commit = rng_chance(&lab->rng, 50);
-	int rc = lab_judge(lab, bowimg_flush(lab->engine, &lab->err), "flush");
+	int rc = lab_judge(lab, bowimg_disk_flush(lab->engine, &lab->err), "flush");
 
 	property_count(lab, counts);
 	lab_kill(lab);
 	if (!rc)
 		rc = lab_attach(lab);
 	if (!rc)
-		rc = lab_judge(lab, bowimg_read(lab->engine, lab->image, lab->p.size, 0, &lab->err),
+		rc = lab_judge(lab,
+			       bowimg_disk_read(lab->engine, lab->image, lab->p.size, 0, &lab->err),
 			       "read");
 	if (!rc)
 		rc = check_bytes(lab, w, lab->image, "after a kill");
@@ -212,6 +214,7 @@ int property_threads(struct lab *lab, uint64_t seed, struct property_counts *cou
 	int rc;
 
 	property_params(&p, &r, 24, 160);
+	p.queue_depth = seed % 2 ? 8 : 0;
 	lab_make_image(lab, &p, seed);
 	rng_fill(lab->p.uuid, sizeof(lab->p.uuid), seed);
 	rc = lab_prepare(lab);

@@ -15,10 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
-#include "fronts/lend.h"
-#include "operations/internal.h"
+#include "lib/base/bytes.h"
+#include "bowimg/helpers/expose.h"
+#include "lib/verbs/open.h"
 #include "rng.h"
+#include "lib/freespace/freemap.h"
 
 #define PIECE_BLK 256u
 
@@ -28,18 +29,18 @@ static int fail(const struct bowimg_error *err)
 	return 1;
 }
 
-static int fill(struct bow_dev *dev, struct rng *rng, uint64_t start, uint64_t count,
+static int fill(struct bowimg_disk *dev, struct rng *rng, uint64_t start, uint64_t count,
 		struct bowimg_error *err)
 {
 	static uint64_t words[PIECE_BLK * BOW_BLOCK / 8];
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
 		words[i] = rng_next(rng);
-	return bow_dev_write(dev, words, count * BOW_BLOCK, start * BOW_BLOCK, err);
+	return bow_disk_write(dev, words, count * BOW_BLOCK, start * BOW_BLOCK, err);
 }
 
 /* All but what bowimg keeps there: that it has overwritten itself. */
-static int fill_free(struct bow_dev *dev, const struct bow_blocks *b, uint64_t *blocks,
+static int fill_free(struct bowimg_disk *dev, const struct bow_blocks *b, uint64_t *blocks,
 		     struct bowimg_error *err)
 {
 	const char *seed = getenv("SEED");
@@ -58,10 +59,10 @@ static int scribble(const char *image)
 {
 	struct bowimg_error err = {0};
 	struct bow_opened o;
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 	uint64_t blocks = 0;
 
-	if (bow_dev_open_file(image, BOW_OPEN_EXCLUSIVE, &dev, &err))
+	if (bow_disk_open_file(image, BOW_OPEN_EXCLUSIVE, NULL, &dev, &err))
 		return fail(&err);
 	int rc = bow_checkpoint_open(dev, BOW_OPEN_TO_WRITE, 0, &o, &err);
 	if (!rc && !o.loaded)
@@ -69,45 +70,58 @@ static int scribble(const char *image)
 	if (!rc)
 		rc = fill_free(dev, &o.cp.blocks, &blocks, &err);
 	bow_opened_release(&o);
-	int closed = bow_dev_close(dev, rc ? NULL : &err);
+	int closed = bow_disk_close(dev, rc ? NULL : &err);
 	if (rc || closed)
 		return fail(&err);
 	printf("%llu\n", (unsigned long long)blocks * BOW_BLOCK);
 	return 0;
 }
 
-static int read_map(struct bow_dev *dev, const char *source, struct bow_bitmap **out,
+static int read_map(struct bowimg_disk *dev, const char *source, struct bow_bitmap **out,
 		    struct bowimg_error *err)
 {
-	const struct bowimg_events events = {.helpers = &bow_lend_helpers};
+	const struct bowimg_events events = {.helpers = &bow_helpers};
+	const struct bow_freemap_options opts = {.free_from = source, .events = &events};
 	struct bow_freemap_info info;
 
 	*out = bow_bitmap_new(bow_div_up(dev->size, BOW_BLOCK));
-	return *out ? bow_freemap_read(dev, source, *out, &info, &events, err) : -ENOMEM;
+	return *out ? bow_freemap_read(dev, &opts, *out, &info, err) : -ENOMEM;
+}
+
+static int read_part(struct bowimg_disk *dev, uint64_t off, uint64_t bytes, const char *source,
+		     struct bow_bitmap *map, struct bowimg_error *err)
+{
+	const struct bowimg_events events = {.helpers = &bow_helpers};
+	const struct bow_freemap_options opts = {.events = &events};
+	struct bow_freemap_job job = {.dev = dev, .opts = &opts};
+	struct bow_freemap_info info;
+	struct bow_content content;
+	int rc = bow_source_parse(source, &job.source, err);
+
+	if (!rc)
+		rc = bow_content_probe(dev, off, bytes, &content, err);
+	return rc ? rc : bow_freemap_volume(&job, &content, map, &info, err);
 }
 
 /* There is no checkpoint: the map as such, of one file system somewhere on the image. */
 static int part(const char *image, uint64_t off, uint64_t bytes, const char *source)
 {
-	const struct bowimg_events events = {.helpers = &bow_lend_helpers};
 	struct rng rng = {1};
-	struct bow_freemap_info info;
 	struct bowimg_error err = {0};
 	uint64_t start = 0, n, sum = 0;
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 
-	if (bow_dev_open_file(image, BOW_OPEN_EXCLUSIVE, &dev, &err))
+	if (bow_disk_open_file(image, BOW_OPEN_EXCLUSIVE, NULL, &dev, &err))
 		return fail(&err);
 	struct bow_bitmap *map = bow_bitmap_new(bow_div_up(dev->size, BOW_BLOCK));
-	int rc = map ? bow_freemap_volume(dev, off, bytes, source, map, &info, &events, &err)
-		     : -ENOMEM;
+	int rc = map ? read_part(dev, off, bytes, source, map, &err) : -ENOMEM;
 	for (; !rc && bow_bitmap_next_run(map, &start, &n, bow_bitmap_bits(map)); start += n) {
 		n = bow_min(n, PIECE_BLK);
 		rc = fill(dev, &rng, start, n, &err);
 		sum += n * BOW_BLOCK;
 	}
 	bow_bitmap_free(map);
-	int closed = bow_dev_close(dev, rc ? NULL : &err);
+	int closed = bow_disk_close(dev, rc ? NULL : &err);
 	if (rc || closed)
 		return fail(&err);
 	printf("%llu\n", (unsigned long long)sum);
@@ -128,9 +142,9 @@ static int compare(const char *image, const char *first, const char *second)
 {
 	struct bow_bitmap *a = NULL, *b = NULL;
 	struct bowimg_error err = {0};
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 
-	if (bow_dev_open_file(image, BOW_OPEN_EXCLUSIVE, &dev, &err))
+	if (bow_disk_open_file(image, BOW_OPEN_EXCLUSIVE, NULL, &dev, &err))
 		return fail(&err);
 	int rc = read_map(dev, first, &a, &err);
 	if (!rc)
@@ -141,13 +155,13 @@ static int compare(const char *image, const char *first, const char *second)
 		       (unsigned long long)only_in(a, b), (unsigned long long)only_in(b, a));
 	bow_bitmap_free(a);
 	bow_bitmap_free(b);
-	bow_dev_close(dev, NULL);
+	bow_disk_close(dev, NULL);
 	return rc ? fail(&err) : 0;
 }
 
 /* Bytes in blocks [start, start + count) that differ. */
-static int count_changed(struct bow_dev *a, struct bow_dev *b, uint64_t start, uint64_t count,
-			 uint64_t *changed, struct bowimg_error *err)
+static int count_changed(struct bowimg_disk *a, struct bowimg_disk *b, uint64_t start,
+			 uint64_t count, uint64_t *changed, struct bowimg_error *err)
 {
 	uint8_t x[BOW_BLOCK], y[BOW_BLOCK];
 	int rc = 0;
@@ -156,9 +170,9 @@ static int count_changed(struct bow_dev *a, struct bow_dev *b, uint64_t start, u
 	     at += BOW_BLOCK) {
 		size_t bytes = (size_t)bow_min(BOW_BLOCK, a->size - at);
 
-		rc = bow_dev_read(a, x, bytes, at, err);
+		rc = bow_disk_read(a, x, bytes, at, err);
 		if (!rc)
-			rc = bow_dev_read(b, y, bytes, at, err);
+			rc = bow_disk_read(b, y, bytes, at, err);
 		for (size_t i = 0; i < bytes && !rc; i++)
 			*changed += x[i] != y[i];
 	}
@@ -170,10 +184,10 @@ static int changed(const char *image, const char *other, const char *source)
 	struct bow_bitmap *map = NULL;
 	struct bowimg_error err = {0};
 	uint64_t at = 0, next, sum = 0;
-	struct bow_dev *a, *b;
+	struct bowimg_disk *a, *b;
 
-	if (bow_dev_open_file(image, BOW_OPEN_EXCLUSIVE, &a, &err) ||
-	    bow_dev_open_file(other, BOW_OPEN_EXCLUSIVE, &b, &err))
+	if (bow_disk_open_file(image, BOW_OPEN_EXCLUSIVE, NULL, &a, &err) ||
+	    bow_disk_open_file(other, BOW_OPEN_EXCLUSIVE, NULL, &b, &err))
 		return fail(&err);
 	a->readonly = b->readonly = true;
 	int rc = read_map(a, source, &map, &err);
@@ -183,8 +197,8 @@ static int changed(const char *image, const char *other, const char *source)
 		rc = count_changed(a, b, at, next - at, &sum, &err);
 	}
 	bow_bitmap_free(map);
-	bow_dev_close(a, NULL);
-	bow_dev_close(b, NULL);
+	bow_disk_close(a, NULL);
+	bow_disk_close(b, NULL);
 	if (rc)
 		return fail(&err);
 	printf("%llu\n", (unsigned long long)sum);

@@ -4,7 +4,7 @@
 #include <endian.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 static void be16(uint8_t *p, uint16_t v)
 {
@@ -47,6 +47,7 @@ void fs_image_xfs(uint8_t *disk)
 	be64(disk + 8, 8192);
 	be64(disk + 48, 16);
 	be32(disk + 84, 4096);
+	be64(disk + 144, 2 * (100 + 2 + 1));
 	be32(disk + 88, 2);
 	be32(disk + 96, 16);
 	be16(disk + 100, 0xb4a5);
@@ -60,6 +61,8 @@ void fs_image_xfs(uint8_t *disk)
 		memcpy(head + 512, "XAGF", 4);
 		be32(head + 512 + 40, 0);
 		be32(head + 512 + 48, 2);
+		be32(head + 512 + 52, 100);
+		be32(head + 512 + 60, 1);
 		be32(head + 1536 + 36, 10);
 		be32(head + 1536 + 40, 11);
 	}
@@ -171,7 +174,23 @@ static void ntfs_runs(uint8_t *attr, uint64_t bytes, uint8_t clusters, uint16_t 
 	bow_put16(attr + 66, place);
 }
 
-/* Clusters of 4 KiB; the table's first 16 records, of which the four that are looked at. */
+void fs_image_ntfs_file(uint8_t *disk, uint32_t number, uint16_t clusters, uint16_t place)
+{
+	uint8_t *attr = ntfs_record(disk, number, 0x80, 72);
+
+	ntfs_runs(attr, clusters * 4096ull, 0, 0);
+	attr[64] = 0x22;
+	bow_put16(attr + 65, clusters);
+	bow_put16(attr + 67, place);
+}
+
+static void ntfs_mark(uint8_t *disk, uint32_t place, uint32_t clusters)
+{
+	for (uint32_t i = place; i < place + clusters; i++)
+		disk[NTFS_BITMAP + i / 8] |= (uint8_t)(1u << i % 8);
+}
+
+/* Clusters of 4 KiB; the table's first 16 records, of which the five that are looked at. */
 void fs_image_ntfs(uint8_t *disk)
 {
 	uint8_t *attr, *page = disk + NTFS_LOG;
@@ -195,6 +214,10 @@ void fs_image_ntfs(uint8_t *disk)
 	bow_put32(attr + 24 + 20, 32);
 	bow_put16(attr + 24 + 32 + 8, 16);
 	bow_put16(attr + 24 + 32 + 12, 2);
+	ntfs_runs(ntfs_record(disk, 6, 0x80, 72), FS_IMAGE_BYTES / 4096 / 8, 1, NTFS_BITMAP / 4096);
+	ntfs_mark(disk, NTFS_TABLE / 4096, 4);
+	ntfs_mark(disk, NTFS_LOG / 4096, 2);
+	ntfs_mark(disk, NTFS_BITMAP / 4096, 1);
 	memcpy(page, "RSTR", 4);
 	bow_put16(page + 4, 30);
 	bow_put16(page + 6, 9);

@@ -6,7 +6,7 @@
 #ifndef TESTS_FS_IMAGES_H
 #define TESTS_FS_IMAGES_H
 
-#include "device/device.h"
+#include "lib/disk/disk.h"
 
 /* Zeroed devices of this size are filled; what is used lies in the first FS_IMAGE_USED bytes. */
 #define FS_IMAGE_BYTES (32u << 20)
@@ -17,6 +17,7 @@
 #define NTFS_TABLE (64u << 10)
 #define NTFS_RECORD 1024u
 #define NTFS_LOG (1u << 20)
+#define NTFS_BITMAP (2u << 20)
 #define F2FS_PACK (2u << 20)
 #define HFS_JOURNAL (256u << 10)
 #define BTRFS_TREE (1u << 20)
@@ -26,6 +27,8 @@ void fs_image_btrfs(uint8_t *disk);
 void fs_image_fat16(uint8_t *disk);
 void fs_image_exfat(uint8_t *disk);
 void fs_image_ntfs(uint8_t *disk);
+/* Another record of its table, of which `clusters` from `place` on are in use by the run alone. */
+void fs_image_ntfs_file(uint8_t *disk, uint32_t number, uint16_t clusters, uint16_t place);
 void fs_image_f2fs(uint8_t *disk);
 void fs_image_hfsplus(uint8_t *disk);
 

@@ -89,5 +89,5 @@ void hand_dmbow_begin(struct hand_dmbow *h, uint32_t block_size, uint32_t blocks
 
 void hand_dmbow_release(struct hand_dmbow *h)
 {
-	bow_dev_close(h->dev, NULL);
+	bow_disk_close(h->dev, NULL);
 }

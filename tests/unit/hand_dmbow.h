@@ -3,11 +3,11 @@
 #ifndef TESTS_HAND_DMBOW_H
 #define TESTS_HAND_DMBOW_H
 
-#include "format/dmbow_format.h"
+#include "lib/dmbow/format.h"
 #include "mem_dev.h"
 
 struct hand_dmbow {
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 	struct bow_dmbow_header head; /* as in memory: sector0 is one write ahead of the disk */
 	uint32_t blocks;
 	struct bowimg_error err;

@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/bytes.h"
+#include "lib/base/bytes.h"
 
 void hand_log_init(struct hand_log *h, uint32_t sector_size, uint32_t len_blk)
 {
@@ -23,6 +23,7 @@ void hand_log_init(struct hand_log *h, uint32_t sector_size, uint32_t len_blk)
 	h->sb.image_size = h->dev->size;
 	h->sb.live0_blk = HAND_LIVE0;
 	h->sb.free_total_blk = HAND_BLK - HAND_FREE;
+	h->sb.incompat = BOW_INCOMPAT_GIVE;
 	rc = bow_log_init(&h->log, h->dev, &h->sb, sector_size);
 	assert(rc == 0);
 	(void)rc;
@@ -42,7 +43,7 @@ void hand_log_begin(struct hand_log *h, uint32_t sector_size, uint32_t len_blk)
 void hand_log_release(struct hand_log *h)
 {
 	bow_log_release(&h->log);
-	bow_dev_close(h->dev, NULL);
+	bow_disk_close(h->dev, NULL);
 }
 
 void hand_log_record(struct hand_log *h, const struct bow_entry *e, uint32_t n)

@@ -6,7 +6,7 @@
 #ifndef TESTS_HAND_LOG_H
 #define TESTS_HAND_LOG_H
 
-#include "log/log.h"
+#include "lib/log/log.h"
 #include "mem_dev.h"
 
 #define HAND_BLK 64u
@@ -16,7 +16,7 @@
 #define HAND_SEGMENT 34u /* where the log begins */
 
 struct hand_log {
-	struct bow_dev *dev;
+	struct bowimg_disk *dev;
 	struct bow_super sb;
 	struct bow_log log;
 	struct bowimg_error err;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Images on an NBD server, between disk/open.c and the files of this folder. */
+#ifndef BOW_DISK_NBD_NBD_H
+#define BOW_DISK_NBD_NBD_H
+
+#include "lib/disk/disk.h"
+#include "lib/disk/nbd/lock.h"
+
+/*
+ * As bow_disk_open_file(), by URI. -EOPNOTSUPP: the server cannot flush, wants requests of more
+ * than 4096 bytes, or the image is empty; or bowimg was built without libnbd. -EROFS: a read-only
+ * export. -EBUSY: another bowimg of this machine has it open for writing.
+ */
+int bow_nbd_open(const char *uri, enum bow_open_mode mode, const struct bowimg_events *events,
+		 struct bowimg_disk **out, struct bowimg_error *err);
+
+/* ---- connect.c ------------------------------------------------------------------- */
+
+struct nbd_handle;
+
+/* Returns the handle, ready for requests. A silent server is given up after a while. */
+int bow_nbd_connect(const char *uri, const struct bowimg_events *events, struct nbd_handle **out,
+		    struct bowimg_error *err);
+
+/* ---- nbd.c ----------------------------------------------------------------------- */
+
+struct bow_nbd_limits {
+	uint64_t size;	  /* bytes, a multiple of minimum */
+	uint32_t minimum; /* offsets and lengths are multiples of it: 1 to 4096, a power of two */
+	uint32_t maximum; /* bytes of one request at most, a multiple of minimum */
+	uint32_t zero_maximum; /* the same for zeroing, which carries no data */
+	bool can_zero;	       /* write zeroes, which may leave holes or not */
+	bool knows_extents;    /* of base:allocation */
+	bool readonly;
+	struct bow_nbd_export export;
+};
+
+/* Owns the handle and the lock (NULL: none) from now on. NULL: memory is out; it owns neither. */
+struct bowimg_disk *bow_nbd_new(struct nbd_handle *h, struct bow_nbd_lock *lock, const char *uri,
+				const struct bow_nbd_limits *limits,
+				const struct bowimg_events *events);
+
+#endif
