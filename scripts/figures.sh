@@ -20,3 +20,11 @@ median() {
 	END { if (NR) printf "%.2f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
 		else printf "-" }'
 }
+
+# median_of WORK ROAD: of the figures as they are.
+median_of() {
+	awk -v work="$1" -v road="$2" '$1 == work && $2 == road { print $4 }' "$figures" | sort -g |
+		awk '{ v[NR] = $1 }
+	END { if (NR) printf "%.4g", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2
+		else printf "-" }'
+}
