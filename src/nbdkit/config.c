@@ -39,14 +39,6 @@ static int set_image(const char *value)
 	return bow_nbdkit.path ? 0 : -1;
 }
 
-static int set_bool(const char *value, bool *out)
-{
-	int yes_or_no = nbdkit_parse_bool(value);
-
-	*out = yes_or_no > 0;
-	return yes_or_no < 0 ? -1 : 0;
-}
-
 static int set_descriptor(const char *key, const char *value, int *out)
 {
 	if (nbdkit_parse_int(key, value, out) < 0)
@@ -93,8 +85,6 @@ int bow_nbdkit_config(const char *key, const char *value)
 		return set_kind(value, BOW_NBDKIT_BEFORE);
 	if (strcmp(key, "mark") == 0)
 		return set_mark(value);
-	if (strcmp(key, "parallel") == 0)
-		return set_bool(value, &bow_nbdkit.parallel);
 	bow_nbdkit_error("there is no parameter '%s'", key);
 	return -1;
 }
@@ -115,13 +105,11 @@ int bow_nbdkit_config_complete(void)
  * has closed it: a client that hangs up while two of its requests are in flight ends the whole
  * process by an assertion (raw_send_socket()). One thread for each connection avoids that. Then the
  * requests of one client are served one after the other; those of different clients still are not.
- * parallel=yes is for who has one client, or starts nbdkit again.
  */
 int bow_nbdkit_thread_model(void)
 {
 	/* This function is newer than the fix, and is in all stable versions that have the fix. */
 	bool mended = dlsym(RTLD_DEFAULT, "nbdkit_disconnect") != NULL;
 
-	return mended || bow_nbdkit.parallel ? NBDKIT_THREAD_MODEL_PARALLEL
-					     : NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS;
+	return mended ? NBDKIT_THREAD_MODEL_PARALLEL : NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS;
 }

@@ -19,7 +19,6 @@ extern struct bow_nbdkit {
 	int control;
 	struct bow_nbdkit_what what;
 	bool cheap_zeros;
-	bool parallel; /* whatever nbdkit makes of clients that hang up */
 	struct bow_nbdkit_disk disk;
 	bool ordered; /* to prepare, when it is closed */
 	struct bow_nbd_order order;
@@ -48,8 +47,6 @@ int bow_nbdkit_thread_model(void);
 	"is not changed\n"                                                                   \
 	"mark=NAME                the same, as it was at this mark\n"                        \
 	"force=changed            go on although the image was changed from outside\n"       \
-	"parallel=yes             with nbdkit before 1.34, too: faster; a client that\n"     \
-	"                         hangs up may end it\n"                                     \
 	"control=FD, carry=FD, track=yes\n"                                                  \
 	"                         for the program that starts nbdkit"
 

@@ -127,7 +127,6 @@ int bow_nbd_exec(struct bow_nbd *s, struct bowimg_error *err)
 	char mark[BOWIMG_MARK_NAME_MAX + 8];
 	bool process = opts->durability == BOWIMG_DURABILITY_PROCESS;
 	struct bowimg_partition part = {0};
-	char parallel[] = "parallel=yes";
 	char *argv[16] = {nbdkit, foreground};
 	int n = 2;
 
@@ -163,8 +162,6 @@ int bow_nbd_exec(struct bow_nbd *s, struct bowimg_error *err)
 		snprintf(mark, sizeof(mark), "mark=%s", opts->mark);
 		argv[n++] = mark;
 	}
-	if (opts->parallel && !s->has_died)
-		argv[n++] = parallel;
 	if (opts->force & BOWIMG_FORCE_CHANGED)
 		argv[n++] = force;
 	return spawn(s, argv, err);

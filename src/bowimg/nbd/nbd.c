@@ -126,7 +126,6 @@ static void start_again(struct bow_nbd *s)
 	int wstatus = bow_child_end(&s->child), ret;
 	bool killed = wstatus > 0 && WIFSIGNALED(wstatus);
 
-	s->has_died = true;
 	if (dies_too_often(s)) {
 		ret = bow_err(&err, -EIO,
 			      "cannot serve %s: the server was killed %u times within %d seconds; "

@@ -20,7 +20,6 @@ struct bow_nbd_options {
 	unsigned partition; /* by nbdkit's offset filter; 0: the whole disk */
 	bool before;	    /* only the disk as it was, read-only */
 	const char *mark;   /* before: at this mark; NULL: at prepare */
-	bool parallel;	    /* with any nbdkit, until it has died once (042) */
 	bool track; /* discards of an image without a checkpoint; ends by bow_nbd_stop_tracker() */
 };
 
@@ -33,7 +32,6 @@ struct bow_nbd {
 	struct bow_nbd_options opts;   /* for starting it again */
 	time_t deaths[BOW_NBD_DEATHS]; /* when the last ones were; 0: there was none */
 	unsigned next_death;
-	bool has_died;
 	bool ended; /* there is no server any more; `last` says why */
 	struct bow_nbd_report last;
 	char image[PATH_MAX];		 /* absolute, or an NBD URI that is */

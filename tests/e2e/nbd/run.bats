@@ -261,7 +261,7 @@ many_at_a_time() {
 	EOF
 }
 
-@test "requests of one client are served side by side, and share their barriers" {
+@test "requests of one client are served side by side only by an nbdkit that survives its hanging up" {
 	# A disk in use: nothing is backed up ahead, and each block needs its backup.
 	head -c 24M /dev/urandom >disk.img
 	expect 0 prepare --free-from=none disk.img
@@ -269,7 +269,11 @@ many_at_a_time() {
 	expect 0 log --json disk.img
 	records=$(jq '[.[] | select(.type == "copy") | .sequence] | unique | length' <<<"$output")
 	echo "$records records"
-	[ "$records" -le 128 ]
+	if printf '%s\n' 1.34 "$(nbdkit --version | cut -d' ' -f2)" | sort -CV; then
+		[ "$records" -le 128 ]
+	else
+		[ "$records" -ge 256 ]
+	fi
 	expect 0 rollback disk.img
 	nothing_left_behind
 }
@@ -281,7 +285,7 @@ many_at_a_time() {
 			sleep 0.3
 			kill -9 \$bench
 			wait \$bench
-			for try in {1..50}; do nbdinfo --size {} && break; sleep 0.1; done >/dev/null 2>&1
+			nbdinfo --size {} >/dev/null || exit 1
 		done
 		$(change 6)"
 	holds 6

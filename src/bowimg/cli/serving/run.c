@@ -194,9 +194,6 @@ static int serve_over_nbd(struct run *r, struct outcome *out)
 	struct bow_nbd_options opts = bow_serving_by_nbd(&r->serving);
 	int caught = 0;
 
-	/* The command's processes are the only clients. */
-	opts.parallel = true;
-
 	int ret = bow_run_over_nbd(r->cli, r->image, &opts, &out->status, &caught);
 	out->success = succeeded(r, out->status, caught);
 	return ret;
