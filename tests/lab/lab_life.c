@@ -183,11 +183,8 @@ int lab_end(struct lab *lab, enum lab_end how)
 	rc = lab_judge(lab, rc, commit ? "commit" : "rollback");
 	if (rc || !wipe)
 		return rc;
-	/* The plan of the last step is no backup; on a device it stays where it was. */
-	lab->oracle.window = lab->p.can_grow ? 0 : LAB_DEVICE_WINDOW + lab->oracle.blocks / 250;
 	if (!oracle_check_wiped(&lab->oracle, lab->disk.cache, lab->disk.touched))
 		rc = lab_bad(lab, "%s", lab->oracle.why);
-	lab->oracle.window = 0;
 	return rc;
 }
 

@@ -11,9 +11,8 @@
  *
  * Failure modes: before FINISHING is durable, the log is whole, and the operation starts again.
  * After it, only the plan is needed. After sector 0 there is no superblock; the footer, which names
- * the content of block 0, tells that a file still has its tail. If all free blocks of a device must
- * be zero, the plan's own few blocks are zeroed after sector 0: a cut at that moment leaves these
- * few free blocks not zero.
+ * the content of block 0, tells that a file still has its tail. The plan's own few blocks on a
+ * device are zeroed after sector 0: a cut at that moment leaves these few free blocks not zero.
  */
 
 #include <inttypes.h>
@@ -173,19 +172,17 @@ static uint32_t pick(struct plan *p, uint32_t have, bool zeroed)
 	return have;
 }
 
+/* Where all other free blocks were zeroed, in some of these. It is zeroed in the end. */
 static int place_in_free(struct plan *p, struct bowimg_error *err)
 {
 	uint32_t have = pick(p, 0, false);
 
-	if (have == p->n)
-		return 0;
-	/* All other free blocks were zeroed, and these must be zeroed again in the end. */
-	have = pick(p, have, true);
+	if (have < p->n)
+		have = pick(p, have, true);
 	if (have < p->n)
 		return bow_err(err, -ENOSPC, "no free block is left for the plan");
 	for (uint32_t i = 0; i < p->n; i++)
-		if (bow_bitmap_test(p->must_zero, p->blks[i]) &&
-		    bow_bitmap_set(p->list, p->blks[i], 1))
+		if (bow_bitmap_set(p->list, p->blks[i], 1))
 			return bow_err_errno(err, -ENOMEM, "cannot list the blocks to zero");
 	return 0;
 }
