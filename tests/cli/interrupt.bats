@@ -165,8 +165,8 @@ half_done() {
 # apply rolls back what it did, whenever it is interrupted.
 apply_is_undone() {
 	slow "$T/orig.img" delay-write=200ms
-	cut "$1" "[ \"\$($BOWIMG status --json disk.img | jq -r .state)\" = checkpoint ]" \
-		apply "$T/redo.tar" "$uri"
+	# The superblock says that there is a checkpoint; bowimg status would take its time to say so.
+	cut "$1" "! cmp -s -n 512 disk.img $T/orig.img" apply "$T/redo.tar" "$uri"
 	grep -q 'interrupted: .* was rolled back and is as it was' said
 	kill "$(cat pid)"
 	[ "$(state disk.img)" = none ]
