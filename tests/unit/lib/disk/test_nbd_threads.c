@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Many threads on one connection to an NBD server; and servers that fail, lie and die under them.
  */
-#include <endian.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "lib/nbd_liar.h"
 #include "lib/nbd_server.h"
 #include "lib/rng.h"
 
@@ -237,71 +236,6 @@ static void a_killed_server_fails_every_request_and_all_that_follow(void **state
 
 /* ---- lying ----------------------------------------------------------------------- */
 
-/* A server of the oldest kind, which shows itself with one structure and then does its worst. */
-struct liar {
-	int listen_fd;
-	uint64_t size;
-	uint16_t flags;
-	void (*answer)(int fd, const uint8_t request[28]);
-	size_t greeting_bytes; /* of 152 */
-};
-
-static void say(int fd, const void *bytes, size_t n)
-{
-	(void)!send(fd, bytes, n, MSG_NOSIGNAL);
-}
-
-static void greet(int fd, const struct liar *l)
-{
-	uint8_t hello[152] = "NBDMAGIC";
-	const uint64_t magic = htobe64(0x00420281861253), size = htobe64(l->size);
-	const uint16_t flags = htobe16(l->flags);
-
-	memcpy(hello + 8, &magic, 8);
-	memcpy(hello + 16, &size, 8);
-	memcpy(hello + 26, &flags, 2);
-	say(fd, hello, l->greeting_bytes ? l->greeting_bytes : sizeof(hello));
-}
-
-static void *lie(void *arg)
-{
-	const struct liar *l = arg;
-	uint8_t request[28];
-	int fd = accept(l->listen_fd, NULL, NULL);
-
-	greet(fd, l);
-	while (l->answer && recv(fd, request, sizeof(request), MSG_WAITALL) == sizeof(request))
-		l->answer(fd, request);
-	close(fd);
-	return NULL;
-}
-
-static pthread_t start_liar(struct nbd_server *s, struct liar *l)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	pthread_t thread;
-
-	snprintf(address.sun_path, sizeof(address.sun_path), "%.100s", s->socket);
-	unlink(s->socket);
-	l->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(l->listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(l->listen_fd, 1), 0);
-	assert_int_equal(pthread_create(&thread, NULL, lie, l), 0);
-	return thread;
-}
-
-static void reply(int fd, const uint8_t request[28], uint32_t error, uint64_t other_cookie)
-{
-	uint8_t head[16];
-	const uint32_t magic = htobe32(0x67446698), be_error = htobe32(error);
-
-	memcpy(head, &magic, 4);
-	memcpy(head + 4, &be_error, 4);
-	memcpy(head + 8, request + 8, 8);
-	head[15] ^= (uint8_t)other_cookie;
-	say(fd, head, sizeof(head));
-}
-
 static void answer_garbage(int fd, const uint8_t request[28])
 {
 	uint8_t garbage[64];
@@ -309,24 +243,24 @@ static void answer_garbage(int fd, const uint8_t request[28])
 
 	for (size_t i = 0; i < sizeof(garbage); i++)
 		garbage[i] = (uint8_t)rng_next(&rng);
-	say(fd, garbage, sizeof(garbage));
+	nbd_liar_say(fd, garbage, sizeof(garbage));
 }
 
 static void answer_somebody_else(int fd, const uint8_t request[28])
 {
-	reply(fd, request, 0, 0xff);
+	nbd_liar_reply(fd, request, 0, 0xff);
 }
 
 static void answer_half(int fd, const uint8_t request[28])
 {
-	reply(fd, request, 0, 0);
-	say(fd, "only this", 9);
+	nbd_liar_reply(fd, request, 0, 0);
+	nbd_liar_say(fd, "only this", 9);
 	shutdown(fd, SHUT_RDWR);
 }
 
 static void answer_odd_error(int fd, const uint8_t request[28])
 {
-	reply(fd, request, 0xdeadbeef, 0);
+	nbd_liar_reply(fd, request, 0xdeadbeef, 0);
 }
 
 static void answer_nothing_and_leave(int fd, const uint8_t request[28])
@@ -334,10 +268,6 @@ static void answer_nothing_and_leave(int fd, const uint8_t request[28])
 	(void)request;
 	shutdown(fd, SHUT_RDWR);
 }
-
-#define HAS_FLAGS 1
-#define READ_ONLY 2
-#define SEND_FLUSH 4
 
 static void a_server_that_talks_nonsense_gets_an_error(void **state)
 {
@@ -351,18 +281,17 @@ static void a_server_that_talks_nonsense_gets_an_error(void **state)
 	nbd_server_start(s, "", ""); /* skips the test where NBD is missing */
 	nbd_server_kill(s);
 	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-		struct liar l = {.size = 1u << 20, .flags = HAS_FLAGS | SEND_FLUSH};
+		struct nbd_liar l = {.size = 1u << 20, .flags = LIAR_HAS_FLAGS | LIAR_SEND_FLUSH};
 		struct bowimg_error err = {0};
 		pthread_t thread;
 
 		l.answer = answers[i];
-		thread = start_liar(s, &l);
+		thread = nbd_liar_start(s, &l);
 		nbd_server_open(s, BOW_OPEN_EXCLUSIVE);
 		assert_int_equal(bow_disk_read(s->dev, buf, sizeof(buf), 0, &err), -EIO);
 		assert_non_null(strstr(err.hint, "NBD server"));
 		nbd_server_close(s);
-		pthread_join(thread, NULL);
-		close(l.listen_fd);
+		nbd_liar_end(&l, thread);
 	}
 }
 
@@ -374,30 +303,29 @@ static void sizes_that_cannot_be_are_refused(void **state)
 		size_t greeting_bytes;
 		int code;
 	} liars[] = {
-		{0, HAS_FLAGS | SEND_FLUSH, 0, -EOPNOTSUPP},
-		{UINT64_MAX, HAS_FLAGS | SEND_FLUSH, 0, -EIO},
-		{1u << 20, HAS_FLAGS | READ_ONLY | SEND_FLUSH, 0, -EROFS},
-		{1u << 20, HAS_FLAGS, 0, -EOPNOTSUPP},
+		{0, LIAR_HAS_FLAGS | LIAR_SEND_FLUSH, 0, -EOPNOTSUPP},
+		{UINT64_MAX, LIAR_HAS_FLAGS | LIAR_SEND_FLUSH, 0, -EIO},
+		{1u << 20, LIAR_HAS_FLAGS | LIAR_READ_ONLY | LIAR_SEND_FLUSH, 0, -EROFS},
+		{1u << 20, LIAR_HAS_FLAGS, 0, -EOPNOTSUPP},
 		{1u << 20, 0, 0, 0},
-		{1u << 20, HAS_FLAGS | SEND_FLUSH, 100, 0},
+		{1u << 20, LIAR_HAS_FLAGS | LIAR_SEND_FLUSH, 100, 0},
 	};
 	struct nbd_server *s = *state;
 
 	nbd_server_start(s, "", "");
 	nbd_server_kill(s);
 	for (size_t i = 0; i < sizeof(liars) / sizeof(liars[0]); i++) {
-		struct liar l = {.size = liars[i].size,
-				 .flags = liars[i].flags,
-				 .greeting_bytes = liars[i].greeting_bytes};
-		pthread_t thread = start_liar(s, &l);
+		struct nbd_liar l = {.size = liars[i].size,
+				     .flags = liars[i].flags,
+				     .greeting_bytes = liars[i].greeting_bytes};
+		pthread_t thread = nbd_liar_start(s, &l);
 		struct bowimg_error err = {0};
 		struct bowimg_disk *dev;
 		int rc = bow_disk_open_file(s->uri, BOW_OPEN_EXCLUSIVE, NULL, &dev, &err);
 
 		if (rc >= 0 || (liars[i].code && rc != liars[i].code))
 			fail_msg("liar %zu: %d \"%s\"", i, rc, err.message);
-		pthread_join(thread, NULL);
-		close(l.listen_fd);
+		nbd_liar_end(&l, thread);
 	}
 }
 
