@@ -166,7 +166,8 @@ struct bowimg_events {
 	const struct bowimg_helpers *helpers; /* for bowimg_prepare() and bowimg_map() */
 	/*
 	 * The server of an NBD export has not answered for BOWIMG_SILENT_S seconds and is waited
-	 * for, which comes once, or it answers again. A sentence as for `notice`, from whichever
+	 * for, which comes once, or it answers again; or the connection to it was lost, and there
+	 * is another one. A sentence as for `notice`, from whichever
 	 * thread waits, as long as the image is open; it may not call this library.
 	 */
 	void (*waiting)(void *ctx, const char *text);

@@ -261,6 +261,121 @@ remote_of_commands() {
 	[ "$(sum disk.img)" = "$before" ]
 }
 
+# scatter: a disk with a large file, which then is overwritten here and there, over NBD.
+scatter() {
+	local blocks args=() i
+	mkdir tree
+	head -c 6M /dev/urandom >tree/large
+	rm disk.img
+	make_ext4 disk.img 24M -d tree
+	before=$(sum disk.img)
+	mapfile -t blocks < <(debugfs -R 'blocks /large' disk.img 2>/dev/null | tr ' ' '\n' | grep .)
+	for ((i = 0; i < ${#blocks[@]}; i += 60)); do
+		args+=(-c "write -P $((i % 251 + 1)) ${blocks[i]}k 3k")
+	done
+	"${1:-remote}"
+	expect 0 prepare "$remote"
+	"$BOWIMG" run --via=nbd --on-success=keep --on-failure=keep "$remote" -- qemu-io -f raw "${args[@]}" \
+		-c flush '{}' >io.out
+	remote_stop
+}
+
+# slowly MILLISECONDS KIND: the server takes so long for such requests, and writes all down in remote.log.
+slowly() {
+	rm -f remote.log remote.sock
+	"${served:-remote}" --filter=log --filter=delay -- logfile="$T/remote.log" "delay-${2,,}=$1ms"
+}
+
+asked() {
+	[ "$(grep -c " $1 id=" remote.log)" -ge "$2" ]
+}
+
+# lost_in MILLISECONDS KIND N VERB...: the server, which takes so long for such requests, is killed when
+# it has had N of them from the verb, and started again. Sets $status; what was said is in said.
+lost_in() {
+	local far=$1 kind=$2 n=$3 verb
+	shift 3
+	slowly "$far" "$kind"
+	"$BOWIMG" "$@" >out 2>said 3>&- &
+	verb=$!
+	wait_until asked "$kind" "$n"
+	remote_stop KILL
+	slowly "$far" "$kind"
+	status=0
+	wait "$verb" || status=$?
+	remote_stop
+}
+
+connected_again() {
+	cat said
+	[ "$(sort -u said)" = "bowimg: lost the connection to $T/remote.sock; connected again" ]
+}
+
+@test "the server is killed and comes back while verify and diff read, and they go on" {
+	scatter
+	lost_in 150 Read 6 verify "$remote"
+	connected_again
+	[ "$status" -eq 0 ]
+	lost_in 20 Read 20 diff --files "$remote"
+	connected_again
+	[ "$status" -eq 1 ]
+	"$BOWIMG" diff --files disk.img >at_once || [ $? -eq 1 ]
+	tail -n +2 out | cmp - <(tail -n +2 at_once)
+}
+
+@test "so it is behind TLS" {
+	scatter remote_tls
+	served=remote_with_keys
+	lost_in 150 Read 6 verify "$remote"
+	connected_again
+	[ "$status" -eq 0 ]
+}
+
+remote_with_keys() {
+	remote_start -U "$T/remote.sock" --tls=require --tls-psk="$T/keys" "$@"
+}
+
+@test "the server is killed and comes back in a rollback: before it writes that goes on, later the next one finishes" {
+	scatter
+	cp disk.img changed.img
+	lost_in 150 Read 6 rollback "$remote"
+	connected_again
+	[ "$status" -eq 0 ]
+	[ "$(sum disk.img)" = "$before" ]
+	mv changed.img disk.img
+	lost_in 50 Write 5 rollback "$remote"
+	cat said
+	[ "$status" -eq 1 ]
+	grep -q 'the connection was lost; it was not made again, because .* written and not flushed' said
+	run ! grep 'connected again' said
+	remote
+	expect 0 status --json "$remote"
+	[ "$(json .state <<<"$output")" = rolling-back ]
+	expect 0 rollback "$remote"
+	[ "$(sum disk.img)" = "$before" ]
+}
+
+@test "the server is killed and comes back under a guest that has flushed, which notices nothing" {
+	remote
+	expect 0 prepare "$remote"
+	"$BOWIMG" serve --socket mine.sock "$remote" >uri 2>said 3>&- &
+	local server=$!
+	wait_until test -s uri
+	for i in 1 2 3; do
+		qemu-io -f raw -c "write -P $i $((i * 2))M 1M" -c flush "$(cat uri)"
+		remote_stop KILL
+		remote
+		qemu-io -f raw -c "read -P $i $((i * 2))M 1M" -c "write -P 7 ${i}00k 64k" -c flush "$(cat uri)" >io.out
+		run ! grep -i failed io.out
+	done
+	cat said
+	[ "$(grep -c 'connected again' said)" -eq 3 ]
+	kill "$server"
+	wait "$server"
+	expect 0 rollback "$remote"
+	[ "$(sum disk.img)" = "$before" ]
+}
+
 @test "a rollback is not overtaken by what a killed bowimg had sent" {
 	local server nbdkit
 	remote_of_commands

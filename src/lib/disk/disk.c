@@ -61,13 +61,20 @@ static int no_room(struct bowimg_error *err, int code)
 	return -ENOSPC;
 }
 
+static void explain(struct bowimg_disk *dev, struct bowimg_error *err, int code)
+{
+	if (dev->ops && dev->ops->explain)
+		dev->ops->explain(dev, err);
+	hint_for(err, code, dev->io_hint);
+}
+
 /* `op` failed with `code` on this range. */
 static int fail(struct bowimg_disk *dev, struct bowimg_error *err, int code, const char *op,
 		uint64_t bytes, uint64_t off)
 {
 	bow_err_errno(err, code, "%s: %s %" PRIu64 " bytes at offset %" PRIu64, dev->name, op,
 		      bytes, off);
-	hint_for(err, code, dev->io_hint);
+	explain(dev, err, code);
 	return code;
 }
 
@@ -194,7 +201,7 @@ int bow_disk_flush(struct bowimg_disk *dev, struct bowimg_error *err)
 		return 0;
 	}
 	bow_err_errno(err, rc, "%s: flush", dev->name);
-	hint_for(err, rc, dev->io_hint);
+	explain(dev, err, rc);
 	return rc;
 }
 

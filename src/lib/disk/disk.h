@@ -63,6 +63,8 @@ struct bow_backend_ops {
 	int (*reopen)(struct bowimg_disk *dev, uint64_t *off);
 	/* How much room is there on the host? -EOPNOTSUPP: it does not tell. */
 	int (*room)(struct bowimg_disk *dev, struct bow_room *room);
+	/* Add to the message of a failure what more is known of its reason. */
+	void (*explain)(struct bowimg_disk *dev, struct bowimg_error *err);
 };
 
 /*

@@ -11,9 +11,6 @@
 
 #include "lib/disk/nbd/silence.h"
 
-/* For a server that accepts the connection and says nothing, or serves another client first. */
-#define PATIENCE_S 30
-
 /* Steps of a handshake that libnbd reports; an honest one has less than a hundred. */
 #define LINES_MAX 5000u
 
@@ -31,10 +28,10 @@ static int fail_connect(const char *uri, struct bowimg_error *err)
 	return code;
 }
 
-static int fail_silent(const char *uri, struct bowimg_error *err)
+static int fail_silent(const char *uri, unsigned patience_ms, struct bowimg_error *err)
 {
-	bow_err(err, -ETIMEDOUT, "%s: connect: the server did not answer within %d seconds", uri,
-		PATIENCE_S);
+	bow_err(err, -ETIMEDOUT, "%s: connect: the server did not answer within %u seconds", uri,
+		patience_ms / 1000);
 	bow_err_hint(err, "does it serve one client at a time, and has one? (qemu-nbd does without "
 			  "--shared)");
 	return -ETIMEDOUT;
@@ -109,29 +106,28 @@ static int fail_talkative(const char *uri, struct bowimg_error *err)
 	return -EIO;
 }
 
-/* `talk` is used until the handle is closed, or this fails. */
-static int shake_hands(struct nbd_handle *h, const char *uri, struct talk *talk,
-		       struct bow_silence *silence, struct bowimg_error *err)
+static int shake_hands(struct nbd_handle *h, const struct bow_nbd_way *way, struct talk *talk,
+		       struct bowimg_error *err)
 {
 	const nbd_debug_callback debug = {.callback = listen_in, .user_data = talk};
-	int64_t deadline = bow_now_ms() + PATIENCE_S * 1000;
+	int64_t deadline = bow_now_ms() + way->patience_ms;
+	const char *uri = way->uri;
 	int going = 1;
 
-	bow_silence_begin(silence);
 	if (nbd_set_debug_callback(h, debug) < 0 || nbd_set_debug(h, true) < 0 ||
 	    nbd_add_meta_context(h, LIBNBD_CONTEXT_BASE_ALLOCATION) < 0 ||
 	    nbd_set_uri_allow_local_file(h, true) < 0 || nbd_aio_connect_uri(h, uri) < 0)
 		return fail_connect(uri, err);
 	while (going > 0 && (nbd_aio_is_connecting(h) || nbd_aio_is_negotiating(h))) {
 		talk->fd = nbd_aio_get_fd(h);
-		going = step(h, deadline, silence);
+		going = step(h, deadline, way->silence);
 	}
 	nbd_set_debug(h, false);
 	nbd_clear_debug_callback(h);
 	if (talk->lines >= LINES_MAX)
 		return fail_talkative(uri, err);
 	if (going == 0)
-		return fail_silent(uri, err);
+		return fail_silent(uri, way->patience_ms, err);
 	return going > 0 && nbd_aio_is_ready(h) == 1 ? 0 : fail_connect(uri, err);
 }
 
@@ -153,18 +149,16 @@ static void keep_alive(struct nbd_handle *h)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unsent_ms, sizeof(unsent_ms));
 }
 
-int bow_nbd_connect(const char *uri, const struct bowimg_events *events, struct nbd_handle **out,
+int bow_nbd_connect(const struct bow_nbd_way *way, struct nbd_handle **out,
 		    struct bowimg_error *err)
 {
 	struct nbd_handle *h = nbd_create();
 	struct talk talk = {.fd = -1};
-	struct bow_silence silence;
 	int rc;
 
 	if (!h)
-		return bow_err_errno(err, -ENOMEM, "%s: connect", uri);
-	bow_silence_init(&silence, uri, events);
-	rc = shake_hands(h, uri, &talk, &silence, err);
+		return bow_err_errno(err, -ENOMEM, "%s: connect", way->uri);
+	rc = shake_hands(h, way, &talk, err);
 	if (rc) {
 		nbd_close(h);
 		return rc;

@@ -139,18 +139,28 @@ static bool socket_dir(const struct bow_nbd_export *e, char out[PATH_MAX])
 
 /* ---- taking and looking ---------------------------------------------------------- */
 
-static int take_both(struct bow_nbd_lock *lock, const struct bow_nbd_export *e)
+static int take_own(struct bow_nbd_lock *lock, const struct bow_nbd_export *e)
 {
 	char dir[PATH_MAX];
 	int rc = make_own_dir(dir);
 
-	if (!rc)
-		rc = bow_nbd_place_take(&lock->own, dir, e);
+	return rc ? rc : bow_nbd_place_take(&lock->own, dir, e);
+}
+
+static int take_shared(struct bow_nbd_lock *lock, const struct bow_nbd_export *e)
+{
+	char dir[PATH_MAX];
+
 	if (socket_dir(e, dir) && bow_nbd_place_take(&lock->shared, dir, e) == 0)
 		return 0;
-	if (bow_nbd_place_take(&lock->shared, "/tmp", e) == 0)
-		return 0;
-	return rc; /* one of the two is enough */
+	return bow_nbd_place_take(&lock->shared, "/tmp", e);
+}
+
+static int take_both(struct bow_nbd_lock *lock, const struct bow_nbd_export *e)
+{
+	int rc = take_own(lock, e);
+
+	return take_shared(lock, e) ? rc : 0; /* one of the two is enough */
 }
 
 static void give_both(struct bow_nbd_lock *lock)
@@ -250,15 +260,31 @@ int bow_nbd_lock(const struct bow_nbd_export *e, const char *uri, struct bow_nbd
 	return rc;
 }
 
+static bool is_held(struct bow_nbd_place *p, const struct bow_nbd_export *e)
+{
+	return p->name[0] && bow_nbd_place_rename(p, e) == 0;
+}
+
+/*
+ * Its name may be gone since: the directory of a socket may be made anew with it, and old files in
+ * /tmp be removed. Then it is taken again, and who came in between is seen.
+ */
 int bow_nbd_lock_connected(struct bow_nbd_lock *lock, const struct bow_nbd_export *e,
 			   const char *uri, struct bowimg_error *err)
 {
+	bool own = is_held(&lock->own, e), shared = is_held(&lock->shared, e);
 	struct bow_nbd_holder holder;
-	int rc = bow_nbd_place_rename(&lock->own, e);
+	int rc = 0;
 
-	if (!rc)
-		rc = bow_nbd_place_rename(&lock->shared, e);
-	if (rc)
+	if (!own) {
+		bow_nbd_place_give(&lock->own);
+		rc = take_own(lock, e);
+	}
+	if (!shared) {
+		bow_nbd_place_give(&lock->shared);
+		shared = take_shared(lock, e) == 0;
+	}
+	if (rc && !shared)
 		return bow_err_errno(err, rc, "%s: lock", uri);
 	return look(lock, e, &holder) ? refuse(uri, &holder, err) : 0;
 }
@@ -271,9 +297,10 @@ void bow_nbd_unlock(struct bow_nbd_lock *lock)
 	free(lock);
 }
 
+static const struct bow_nbd_lock none = {{.dir = -1, .socket = -1}, {.dir = -1, .socket = -1}};
+
 bool bow_nbd_is_locked(const struct bow_nbd_export *e, struct bow_guard_user *user)
 {
-	const struct bow_nbd_lock none = {{.dir = -1, .socket = -1}, {.dir = -1, .socket = -1}};
 	struct bow_nbd_holder holder;
 
 	if (!look(&none, e, &holder))
@@ -281,4 +308,11 @@ bool bow_nbd_is_locked(const struct bow_nbd_export *e, struct bow_guard_user *us
 	if (user)
 		name_holder(&holder, user);
 	return true;
+}
+
+bool bow_nbd_is_locked_elsewhere(const struct bow_nbd_export *e)
+{
+	struct bow_nbd_holder holder;
+
+	return look(&none, e, &holder) && holder.pid != getpid();
 }

@@ -72,12 +72,17 @@ struct bow_nbd_lock {
 /* -EBUSY: another bowimg has it; the message names it. */
 int bow_nbd_lock(const struct bow_nbd_export *e, const char *uri, struct bow_nbd_lock **out,
 		 struct bowimg_error *err);
-/* The same lock, after bow_nbd_export_connected(); it may turn out to be another's. */
+/*
+ * The same lock, after each bow_nbd_export_connected(); it may turn out to be another's. A failure
+ * leaves it held as far as it is.
+ */
 int bow_nbd_lock_connected(struct bow_nbd_lock *lock, const struct bow_nbd_export *e,
 			   const char *uri, struct bowimg_error *err);
 void bow_nbd_unlock(struct bow_nbd_lock *lock);
 
 /* `user`, if not NULL, becomes the holder and what ends it. */
 bool bow_nbd_is_locked(const struct bow_nbd_export *e, struct bow_guard_user *user);
+/* By another process than this one? */
+bool bow_nbd_is_locked_elsewhere(const struct bow_nbd_export *e);
 
 #endif

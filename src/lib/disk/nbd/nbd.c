@@ -19,8 +19,8 @@
 #include <unistd.h>
 #include "lib/base/bytes.h"
 #include "lib/base/crew.h"
+#include "lib/disk/nbd/link.h"
 #include "lib/disk/nbd/sectors.h"
-#include "lib/disk/nbd/wire.h"
 
 /*
  * The server may still carry out what a killed bowimg had sent, and NBD has no way to ask. It takes
@@ -36,11 +36,10 @@
 
 struct remote {
 	struct bowimg_disk dev; /* must be first */
-	struct bow_wire *wire;
+	struct bow_link *link;
 	struct bow_nbd_sectors sectors;
 	struct bow_nbd_limits limits;
-	struct bow_nbd_lock *lock; /* NULL: only looking */
-	unsigned tiny;		   /* extents that ended within a block, so far; atomic */
+	unsigned tiny; /* extents that ended within a block, so far; atomic */
 	char name[];
 };
 
@@ -50,8 +49,8 @@ static struct remote *self(struct bowimg_disk *dev)
 }
 
 /*
- * Errors of the server that mean something else here become I/O errors. So does a lost connection,
- * which ends all further I/O.
+ * Errors of the server that mean something else here become I/O errors. So does a connection that
+ * is lost and not made again, which ends all further I/O.
  */
 static int word(int rc)
 {
@@ -88,10 +87,10 @@ static int64_t remote_read(struct bowimg_disk *dev, void *buf, size_t bytes, uin
 	int rc;
 
 	if (take) {
-		rc = word(bow_wire_read(r->wire, buf, take, off));
+		rc = word(bow_link_read(r->link, buf, take, off));
 		return rc ? rc : (int64_t)take;
 	}
-	rc = word(bow_wire_read(r->wire, sector, r->limits.minimum, p.sector));
+	rc = word(bow_link_read(r->link, sector, r->limits.minimum, p.sector));
 	if (rc)
 		return rc;
 	memcpy(buf, sector + p.from, p.bytes);
@@ -116,7 +115,7 @@ static int64_t write_whole(struct remote *r, const void *buf, size_t bytes, uint
 	int rc;
 
 	begin(r, &w);
-	rc = word(bow_wire_write(r->wire, buf, bytes, off));
+	rc = word(bow_link_write(r->link, buf, bytes, off));
 	end(r, &w);
 	return rc ? rc : (int64_t)bytes;
 }
@@ -128,10 +127,10 @@ static int64_t write_part(struct remote *r, const void *buf, struct in_sector p)
 	int rc;
 
 	begin(r, &w);
-	rc = bow_wire_read(r->wire, sector, r->limits.minimum, p.sector);
+	rc = bow_link_read(r->link, sector, r->limits.minimum, p.sector);
 	if (!rc) {
 		memcpy(sector + p.from, buf, p.bytes);
-		rc = bow_wire_write(r->wire, sector, r->limits.minimum, p.sector);
+		rc = bow_link_write(r->link, sector, r->limits.minimum, p.sector);
 	}
 	end(r, &w);
 	return rc ? word(rc) : (int64_t)p.bytes;
@@ -148,17 +147,15 @@ static int64_t remote_write(struct bowimg_disk *dev, const void *buf, size_t byt
 
 static int remote_flush(struct bowimg_disk *dev)
 {
-	return word(bow_wire_flush(self(dev)->wire));
+	return word(bow_link_flush(self(dev)->link));
 }
 
 static int remote_close(struct bowimg_disk *dev)
 {
 	struct remote *r = self(dev);
 
-	bow_wire_free(r->wire);
+	bow_link_free(r->link);
 	bow_nbd_sectors_destroy(&r->sectors);
-	/* The lock goes last: its next holder finds no other client at the server. */
-	bow_nbd_unlock(r->lock);
 	free(r);
 	return 0;
 }
@@ -169,7 +166,7 @@ static int zero_piece(struct remote *r, uint64_t off, uint64_t bytes, enum bow_z
 	int rc;
 
 	begin(r, &w);
-	rc = bow_wire_zero(r->wire, off, bytes, mode == BOW_ZERO_PUNCH);
+	rc = bow_link_zero(r->link, off, bytes, mode == BOW_ZERO_PUNCH);
 	end(r, &w);
 	return rc;
 }
@@ -218,7 +215,7 @@ static int remote_extent(struct bowimg_disk *dev, uint64_t off, bool *hole, uint
 	uint64_t most = bow_min(r->limits.size - start, ASK_MAX);
 
 	if (!r->limits.knows_extents || __atomic_load_n(&r->tiny, __ATOMIC_RELAXED) > TINY_MAX ||
-	    bow_wire_extent(r->wire, start, most, hole, &reach) || reach <= from)
+	    bow_link_extent(r->link, start, most, hole, &reach) || reach <= from)
 		return -EOPNOTSUPP;
 	*bytes = whole_reach(r, off, reach - from, hole);
 	return 0;
@@ -239,7 +236,15 @@ static int remote_settle(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
 
 static bool remote_in_use(struct bowimg_disk *dev, struct bow_guard_user *user)
 {
-	return !self(dev)->lock && bow_nbd_is_locked(&self(dev)->limits.export, user);
+	return bow_link_is_locked(self(dev)->link, user);
+}
+
+static void remote_explain(struct bowimg_disk *dev, struct bowimg_error *err)
+{
+	char why[BOW_LINK_WHY_BYTES];
+
+	if (err && bow_link_why(self(dev)->link, why))
+		bow_err(err, err->code, "%s: %s", err->message, why);
 }
 
 static const struct bow_backend_ops remote_ops = {
@@ -251,15 +256,15 @@ static const struct bow_backend_ops remote_ops = {
 	.extent = remote_extent,
 	.drop_cache = remote_settle,
 	.in_use = remote_in_use,
+	.explain = remote_explain,
 };
 
 static const char io_hint[] =
 	"the NBD server failed, or the connection to it is lost; when it is back, the image is "
 	"opened as after a power cut: run the same command again";
 
-struct bowimg_disk *bow_nbd_new(struct nbd_handle *h, struct bow_nbd_lock *lock, const char *uri,
-				const struct bow_nbd_limits *limits,
-				const struct bowimg_events *events)
+struct bowimg_disk *bow_nbd_new(struct bow_link *link, const char *uri,
+				const struct bow_nbd_limits *limits)
 {
 	size_t name_bytes = strlen(uri) + 1;
 	struct remote *r = calloc(1, sizeof(*r) + name_bytes);
@@ -267,14 +272,9 @@ struct bowimg_disk *bow_nbd_new(struct nbd_handle *h, struct bow_nbd_lock *lock,
 	if (!r)
 		return NULL;
 	memcpy(r->name, uri, name_bytes);
-	r->wire = bow_wire_new(h, r->name, events);
-	if (!r->wire) {
-		free(r);
-		return NULL;
-	}
+	r->link = link;
 	bow_nbd_sectors_init(&r->sectors);
 	r->limits = *limits;
-	r->lock = lock;
 	r->dev = (struct bowimg_disk){
 		.ops = &remote_ops,
 		.name = r->name,

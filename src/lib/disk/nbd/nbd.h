@@ -17,12 +17,21 @@ int bow_nbd_open(const char *uri, enum bow_open_mode mode, const struct bowimg_e
 /* ---- connect.c ------------------------------------------------------------------- */
 
 struct nbd_handle;
+struct bow_silence;
 
-/* Returns the handle, ready for requests. A silent server is given up after a while. */
-int bow_nbd_connect(const char *uri, const struct bowimg_events *events, struct nbd_handle **out,
+/* How a server is reached. */
+struct bow_nbd_way {
+	const char *uri;
+	struct bow_nbd_lock *lock; /* NULL: only looking */
+	unsigned patience_ms;	   /* a silent server is given up after so long */
+	struct bow_silence *silence;
+};
+
+/* Returns the handle, ready for requests. */
+int bow_nbd_connect(const struct bow_nbd_way *way, struct nbd_handle **out,
 		    struct bowimg_error *err);
 
-/* ---- nbd.c ----------------------------------------------------------------------- */
+/* ---- ask.c ----------------------------------------------------------------------- */
 
 struct bow_nbd_limits {
 	uint64_t size;	  /* bytes, a multiple of minimum */
@@ -30,14 +39,25 @@ struct bow_nbd_limits {
 	uint32_t maximum; /* bytes of one request at most, a multiple of minimum */
 	uint32_t zero_maximum; /* the same for zeroing, which carries no data */
 	bool can_zero;	       /* write zeroes, which may leave holes or not */
-	bool knows_extents;    /* of base:allocation */
+	bool can_flush;
+	bool knows_extents; /* of base:allocation */
 	bool readonly;
 	struct bow_nbd_export export;
 };
 
-/* Owns the handle and the lock (NULL: none) from now on. NULL: memory is out; it owns neither. */
-struct bowimg_disk *bow_nbd_new(struct nbd_handle *h, struct bow_nbd_lock *lock, const char *uri,
-				const struct bow_nbd_limits *limits,
-				const struct bowimg_events *events);
+/*
+ * Of a new connection: hold the lock on what it leads to, and ask for the limits; `readonly` and
+ * `export` say what is wanted, by bow_nbd_export_set().
+ */
+int bow_nbd_ask(struct nbd_handle *h, const struct bow_nbd_way *way, struct bow_nbd_limits *limits,
+		struct bowimg_error *err);
+
+/* ---- nbd.c ----------------------------------------------------------------------- */
+
+struct bow_link;
+
+/* Owns the link from now on. NULL: memory is out; it does not. */
+struct bowimg_disk *bow_nbd_new(struct bow_link *link, const char *uri,
+				const struct bow_nbd_limits *limits);
 
 #endif

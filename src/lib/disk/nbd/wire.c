@@ -119,7 +119,7 @@ static bool is_lost(struct bow_wire *w)
 /* libnbd has done this for all requests that it knew; no thread may wait for a lost connection. */
 static void fail_all(struct bow_wire *w)
 {
-	int error = ENOTCONN;
+	int error = ECONNRESET;
 	struct request *r;
 
 	LIST_FOREACH(r, &w->waiting, others)
@@ -188,6 +188,18 @@ static void wake_poller(struct bow_wire *w)
 		(void)!write(w->wake_fd, &one, sizeof(one));
 }
 
+/*
+ * Has the server hung up while nothing was in flight? A change that is sent then may have been
+ * carried out or not; one that is not sent has not.
+ */
+static void look(struct bow_wire *w)
+{
+	struct pollfd fd = {.fd = nbd_aio_get_fd(w->h), .events = POLLIN};
+
+	if (LIST_EMPTY(&w->waiting) && !is_lost(w) && poll(&fd, 1, 0) > 0)
+		handle(w, fd.revents);
+}
+
 static void await(struct bow_wire *w, struct request *r)
 {
 	wake_poller(w);
@@ -242,7 +254,9 @@ static int request(struct bow_wire *w, struct request *r)
 {
 	pthread_cond_init(&r->wake, NULL);
 	pthread_mutex_lock(&w->lock);
-	if (submit(w, r) < 0) {
+	if (r->what != READ && r->what != EXTENT)
+		look(w);
+	if (is_lost(w) || submit(w, r) < 0) {
 		r->error = refused(w);
 	} else {
 		if (LIST_EMPTY(&w->waiting))
@@ -251,7 +265,7 @@ static int request(struct bow_wire *w, struct request *r)
 		await(w, r);
 		LIST_REMOVE(r, others);
 		if (r->error && is_lost(w))
-			r->error = ENOTCONN;
+			r->error = ECONNRESET;
 	}
 	pass_on(w);
 	pthread_mutex_unlock(&w->lock);

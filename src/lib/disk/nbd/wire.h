@@ -26,9 +26,9 @@ struct bow_wire *bow_wire_new(struct nbd_handle *h, const char *uri,
 void bow_wire_free(struct bow_wire *w);
 
 /*
- * Requests; they must fit the server's limits. Return 0 or -errno: the server's error, or
- * -ENOTCONN. Once the connection is lost every request fails, because it is never made again.
- * Writes that were not flushed may be gone then, as after a barrier that failed.
+ * Requests; they must fit the server's limits. Return 0 or -errno: the server's error; -ECONNRESET:
+ * the connection was lost while the request was in flight; -ENOTCONN: it had been lost before, and
+ * nothing was sent. Once it is lost, every request fails.
  */
 int bow_wire_read(struct bow_wire *w, void *buf, size_t bytes, uint64_t off);
 int bow_wire_write(struct bow_wire *w, const void *buf, size_t bytes, uint64_t off);
