@@ -7,7 +7,7 @@
 # anything in /etc/ceph. It lives from setup_file to teardown_file, in $CEPH_DIR; its processes end by
 # their numbers. A disk is an image of rbd behind qemu-nbd: $uri.
 
-CEPH_TOOLS=(root loop fuse jq python3 ceph-mon ceph-osd ceph monmaptool rbd qemu-nbd nbdcopy nbdkit sfdisk)
+CEPH_TOOLS=(root loop fuse jq python3 ceph-mon ceph-osd ceph monmaptool rbd qemu-nbd nbdcopy sfdisk)
 
 # Without the programs it does nothing: each test says so for itself, in ceph_disk.
 ceph_setup_file() {
@@ -195,22 +195,21 @@ ceph_stop_serving() {
 	wait "$qemu_nbd" 2>/dev/null || true
 }
 
-# ceph_far MILLISECONDS: the same disk at $far, by a link that takes so long for each request. Its file
-# far.log is for flight().
+# ceph_far MILLISECONDS: the same disk at $far, each of whose answers takes so long.
 ceph_far() {
 	# shellcheck disable=SC2034
 	far="nbd+unix:///?socket=$T/far.sock"
-	rm -f "$T/far.sock" "$T/far.pid"
-	nbdkit -f -U "$T/far.sock" -P "$T/far.pid" --filter=log --filter=delay nbd uri="$uri" \
-		logfile="$T/far.log" delay-read="$1ms" delay-write="$1ms" delay-zero="$1ms" \
+	rm -f "$T/far.sock"
+	python3 "${BASH_SOURCE[0]%/*}/../tools/nbd_far.py" "$1" "$T/far.sock" "$T/rbd.sock" "$T/far.log" \
 		>>"$T/far.out" 2>&1 3>&- </dev/null &
-	far_nbdkit=$!
-	ceph_until test -s "$T/far.pid"
+	far_proxy=$!
+	ceph_until test -S "$T/far.sock"
 }
 
 ceph_far_stop() {
-	kill "$far_nbdkit"
-	ceph_until is_gone "$far_nbdkit"
+	kill "$far_proxy"
+	ceph_until is_gone "$far_proxy"
+	wait "$far_proxy" 2>/dev/null || true
 }
 
 disk_sum() {
