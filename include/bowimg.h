@@ -290,10 +290,17 @@ struct bowimg_open_options {
 	 * 0, or so many bytes of memory for a write-back cache: writes may return before they are
 	 * there, as on any disk, and bowimg_disk_flush() and closing the disk wait for them. It
 	 * makes a program fast that waits for each of its small writes. What was not flushed is
-	 * lost if the process is killed, so this is not for a guest that outlives it. A write that
-	 * fails late fails the next flush, all later writes, and closing the disk.
+	 * lost if the process is killed, so for a guest that outlives it `writeback_carry` must be
+	 * set, too. A write for which there is no space fails at once; one that fails late fails
+	 * the next flush, all later writes, and closing the disk.
 	 */
 	uint64_t writeback_bytes;
+	/*
+	 * 0, or a second file as `carry`, which must be set, for the cache: its writes then keep
+	 * their effect, too. If another process has used the image in between, they are lost, and
+	 * there is a notice.
+	 */
+	int writeback_carry;
 };
 
 /*

@@ -2,6 +2,7 @@
 /* The calls of include/bowimg.h that take a path: open and lock the image, do it, close it. */
 #include "lib/api/api.h"
 #include "lib/disk/writeback/writeback.h"
+#include "lib/engine/engine.h"
 #include "lib/verbs/operations.h"
 
 const char *bowimg_version(void)
@@ -79,6 +80,22 @@ int bowimg_log(const char *path, const struct bowimg_options *opts,
 
 /* ---- serving, ending ------------------------------------------------------------- */
 
+static int add_cache(const struct bowimg_open_options *opts, bowimg_disk **disk,
+		     struct bowimg_error *err)
+{
+	const struct bow_writeback_options cache = {
+		.bytes = opts->writeback_bytes,
+		.file = opts->writeback_carry,
+		.attach = bow_carry_attach(*disk),
+		.events = opts->events,
+	};
+	int rc = bow_writeback_new(*disk, &cache, disk, err);
+
+	if (rc)
+		bow_disk_close(*disk, NULL);
+	return rc;
+}
+
 int bowimg_open(const char *path, const struct bowimg_open_options *opts, bowimg_disk **out,
 		struct bowimg_error *err)
 {
@@ -90,12 +107,7 @@ int bowimg_open(const char *path, const struct bowimg_open_options *opts, bowimg
 	rc = bow_serve_dev(dev, opts, out, err);
 	if (rc)
 		return bow_public_done(dev, path, rc, err);
-	if (!opts || !opts->writeback_bytes)
-		return 0;
-	rc = bow_writeback_new(*out, opts->writeback_bytes, out, err);
-	if (rc)
-		bow_disk_close(*out, NULL);
-	return rc;
+	return opts && opts->writeback_bytes ? add_cache(opts, out, err) : 0;
 }
 
 int bowimg_open_view(const char *path, const struct bowimg_options *opts, bowimg_disk **out,

@@ -21,13 +21,14 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "lib/base/bytes.h"
 #include "lib/blocks/bits.h"
 #include "lib/engine/carry.h"
 
-#define MAGIC UINT64_C(0x7972726163776f62) /* "bowcarry" */
+#define MAGIC UINT64_C(0x3272726163776f62) /* "bowcarr2" */
 
 /*
  * Stores before this call happen before stores behind it. Only a kill ends this process while the
@@ -70,6 +71,10 @@ static int begin(const struct bow_engine *img, int fd, struct bow_carry **out)
 	c = map_file(fd, file_bytes(img));
 	if (!c)
 		return -errno;
+	if (getrandom(&c->attach, sizeof(c->attach), 0) != sizeof(c->attach)) {
+		munmap(c, file_bytes(img));
+		return -EIO;
+	}
 	memcpy(c->uuid, img->sb.uuid, sizeof(c->uuid));
 	c->blocks = img->blocks.count;
 	c->updates[0] = c->updates[1] = img->sb.updates;
@@ -107,6 +112,13 @@ void bow_carry_close(struct bow_engine *img)
 	if (img->carry)
 		munmap(img->carry, file_bytes(img));
 	img->carry = NULL;
+}
+
+uint64_t bow_carry_attach(struct bowimg_disk *served)
+{
+	const struct bow_engine *img = bow_engine_of(served);
+
+	return img->carry ? img->carry->attach : 0;
 }
 
 void bow_carry_announce_super(struct bow_engine *img)

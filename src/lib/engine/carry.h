@@ -16,6 +16,7 @@ struct bow_carry {
 	uint8_t uuid[16];
 	uint64_t blocks;
 	uint64_t updates[2]; /* of the superblock: on the disk, and about to be */
+	uint64_t attach;     /* a random number, for what else outlives the process */
 	atomic_uint current; /* which list counts; the other one is being made */
 	struct bow_carried_zeros lists[2];
 	uint64_t zero_done[] __attribute__((aligned(BOW_BLOCK))); /* a bit for each block */

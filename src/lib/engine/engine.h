@@ -279,6 +279,8 @@ void bow_gather_end(struct bow_gather *g);
 /* Use opts.carry, if it is given, once the block states are loaded. */
 int bow_carry_open(struct bow_engine *img, struct bowimg_error *err);
 void bow_carry_close(struct bow_engine *img);
+/* Which attach this is: the same number after a process that took over from a killed one. Or 0. */
+uint64_t bow_carry_attach(struct bowimg_disk *served);
 /* Before and after each write of the superblock. */
 void bow_carry_announce_super(struct bow_engine *img);
 void bow_carry_note_super(struct bow_engine *img);

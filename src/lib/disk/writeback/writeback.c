@@ -16,52 +16,68 @@
 #define BLK BOW_WRITEBACK_BLK
 #define SMALL_BYTES (64u << 10)
 #define LEAST_BLK 64u
+#define MOST_BLK (1u << 20)
 #define READ_TRIES 4 /* then nothing of it is dirty while it is read */
+#define MUST_PASS 1  /* there is no room for what may fail late */
 
 static struct bow_writeback *self(const struct bowimg_disk *disk)
 {
 	return (struct bow_writeback *)disk;
 }
 
-/* With the lock held: the writer has lost something. */
-static int has_failed(const struct bow_writeback *w, struct bowimg_error *err)
+/* ---- writes ---------------------------------------------------------------------------- */
+
+static int pass_write(struct bow_writeback *w, const void *buf, size_t bytes, uint64_t off,
+		      struct bowimg_error *err)
 {
-	if (w->failed && err)
-		*err = w->failure;
-	return w->failed ? bow_err_wrap(err, w->failed, "an earlier write") : 0;
+	struct bow_passing p;
+	int rc = bow_writeback_begin_passing(w, &p, off, bytes, BOW_PASSING_WRITES, err);
+
+	if (rc)
+		return rc;
+	rc = bow_disk_write(w->below, buf, bytes, off, err);
+	bow_writeback_end_passing(w, &p);
+	return rc;
 }
 
-/* ---- small writes ---------------------------------------------------------------------- */
-
-static bool is_passed(const struct bow_writeback *w, uint64_t blk)
+/* With the lock held: a new place, for which there is room; NULL if it must be waited for. */
+static struct bow_dirty *add_place(struct bow_writeback *w, uint64_t blk)
 {
-	const struct bow_passing *p = w->passing;
-
-	while (p && (blk < p->first || blk >= p->end))
-		p = p->next;
-	return p;
+	return bow_writeback_has_room(w, BOW_WRITEBACK_COST) ? bow_dirty_add(&w->set, blk) : NULL;
 }
 
-/* With the lock held: get the block's place in memory, which may be changed: DIRTY or FILLING. */
+/* With the lock held: waiting is in vain, but what is known of the room may be old. */
+static bool lacks_room(const struct bow_writeback *w)
+{
+	return !w->set.used && !bow_writeback_has_room(w, BOW_WRITEBACK_COST);
+}
+
+/*
+ * With the lock held: get the block's place in memory, which may be changed: DIRTY or FILLING.
+ * MUST_PASS: there is none.
+ */
 static int get_place(struct bow_writeback *w, uint64_t blk, struct bow_dirty **d,
 		     struct bowimg_error *err)
 {
+	bool asked = false;
 	int rc;
 
-	for (;;) {
-		rc = has_failed(w, err);
-		if (rc)
-			return rc;
+	while (!(rc = bow_writeback_failed(w, err))) {
 		*d = bow_dirty_find(&w->set, blk);
+		if (!*d && lacks_room(w)) {
+			if (asked)
+				return MUST_PASS;
+			bow_writeback_ask_room(w);
+			asked = true;
+			continue;
+		}
 		if (*d && (*d)->state == BOW_DIRTY)
 			return 0;
-		if (!*d && !is_passed(w, blk)) {
-			*d = bow_dirty_add(&w->set, blk, BOW_FILLING);
-			if (*d)
-				return 0;
-		}
+		if (!*d && !bow_writeback_is_passed(w, blk) && (*d = add_place(w, blk)))
+			return 0;
 		bow_writeback_wait(w);
 	}
+	return rc;
 }
 
 /* With the lock held, which is dropped meanwhile: read what the write leaves of the block. */
@@ -93,13 +109,13 @@ static int write_block(struct bow_writeback *w, const uint8_t *buf, size_t bytes
 	rc = get_place(w, blk, &d, err);
 	if (!rc && d->state == BOW_FILLING && bytes < whole)
 		rc = fill(w, d, whole, err);
-	if (!rc) {
+	if (!rc && d->state == BOW_DIRTY) {
+		bow_store_change(&w->set, d, buf, (uint32_t)bytes, off % BLK);
+	} else if (!rc) {
 		memcpy(bow_dirty_data(&w->set, d) + off % BLK, buf, bytes);
-		if (d->state == BOW_FILLING) {
-			d->state = BOW_DIRTY;
-			bow_writeback_note_dirty(w);
-			pthread_cond_broadcast(&w->changed);
-		}
+		bow_store_answer(d);
+		bow_writeback_note_dirty(w);
+		pthread_cond_broadcast(&w->changed);
 	}
 	pthread_mutex_unlock(&w->lock);
 	return rc;
@@ -114,70 +130,33 @@ static int write_small(struct bow_writeback *w, const uint8_t *buf, size_t bytes
 	for (; bytes && !rc; buf += k, off += k, bytes -= k) {
 		k = (size_t)bow_min(bytes, BLK - off % BLK);
 		rc = write_block(w, buf, k, off, err);
+		if (rc == MUST_PASS)
+			return pass_write(w, buf, bytes, off, err);
 	}
 	return rc;
-}
-
-/* ---- what passes ----------------------------------------------------------------------- */
-
-/* From now on no block of it becomes dirty; none is. */
-static int begin_passing(struct bow_writeback *w, struct bow_passing *p, uint64_t off,
-			 uint64_t bytes, struct bowimg_error *err)
-{
-	int rc;
-
-	p->first = off / BLK;
-	p->end = bow_div_up(off + bytes, BLK);
-	pthread_mutex_lock(&w->lock);
-	while (!(rc = has_failed(w, err)) && bow_dirty_any(&w->set, p->first, p->end))
-		bow_writeback_wait(w);
-	if (!rc) {
-		p->next = w->passing;
-		w->passing = p;
-	}
-	pthread_mutex_unlock(&w->lock);
-	return rc;
-}
-
-static void end_passing(struct bow_writeback *w, const struct bow_passing *p)
-{
-	struct bow_passing **at = &w->passing;
-
-	pthread_mutex_lock(&w->lock);
-	while (*at != p)
-		at = &(*at)->next;
-	*at = p->next;
-	pthread_cond_broadcast(&w->changed);
-	pthread_mutex_unlock(&w->lock);
 }
 
 static int op_write(struct bowimg_disk *disk, const void *buf, size_t bytes, uint64_t off,
 		    struct bowimg_error *err)
 {
 	struct bow_writeback *w = self(disk);
-	struct bow_passing p;
-	int rc;
 
-	if (bytes <= SMALL_BYTES)
-		return write_small(w, buf, bytes, off, err);
-	rc = begin_passing(w, &p, off, bytes, err);
-	if (rc)
-		return rc;
-	rc = bow_disk_write(w->below, buf, bytes, off, err);
-	end_passing(w, &p);
-	return rc;
+	return bytes <= SMALL_BYTES ? write_small(w, buf, bytes, off, err)
+				    : pass_write(w, buf, bytes, off, err);
 }
+
+/* ---- zeros ----------------------------------------------------------------------------- */
 
 static int op_zero(struct bowimg_disk *disk, uint64_t off, uint64_t bytes, struct bowimg_error *err)
 {
 	struct bow_writeback *w = self(disk);
 	struct bow_passing p;
-	int rc = begin_passing(w, &p, off, bytes, err);
+	int rc = bow_writeback_begin_passing(w, &p, off, bytes, BOW_PASSING_ZEROS, err);
 
 	if (rc)
 		return rc;
 	rc = bow_disk_zero(w->below, off, bytes, BOW_ZERO_PUNCH, err);
-	end_passing(w, &p);
+	bow_writeback_end_passing(w, &p);
 	return rc;
 }
 
@@ -186,12 +165,12 @@ static int op_discard(struct bowimg_disk *disk, uint64_t off, uint64_t bytes,
 {
 	struct bow_writeback *w = self(disk);
 	struct bow_passing p;
-	int rc = begin_passing(w, &p, off, bytes, err);
+	int rc = bow_writeback_begin_passing(w, &p, off, bytes, BOW_PASSING_ZEROS, err);
 
 	if (rc)
 		return rc;
 	rc = bow_disk_discard(w->below, off, bytes, err);
-	end_passing(w, &p);
+	bow_writeback_end_passing(w, &p);
 	return rc;
 }
 
@@ -207,7 +186,7 @@ static void lay_over(const struct bow_writeback *w, uint8_t *buf, size_t bytes, 
 {
 	size_t k;
 
-	for (; bytes; buf += k, off += k, bytes -= k) {
+	for (; bytes && w->set.used; buf += k, off += k, bytes -= k) {
 		const struct bow_dirty *d = bow_dirty_find(&w->set, off / BLK);
 
 		k = (size_t)bow_min(bytes, BLK - off % BLK);
@@ -254,11 +233,11 @@ static int op_read(struct bowimg_disk *disk, void *buf, size_t bytes, uint64_t o
 		rc = try_to_read(w, buf, bytes, off, err);
 	if (rc != -EAGAIN)
 		return rc;
-	rc = begin_passing(w, &p, off, bytes, err);
+	rc = bow_writeback_begin_passing(w, &p, off, bytes, BOW_PASSING_READS, err);
 	if (rc)
 		return rc;
 	rc = bow_disk_read(w->below, buf, bytes, off, err);
-	end_passing(w, &p);
+	bow_writeback_end_passing(w, &p);
 	return rc;
 }
 
@@ -270,7 +249,7 @@ static int settle(struct bow_writeback *w, struct bowimg_error *err)
 
 	pthread_mutex_lock(&w->lock);
 	bow_writeback_settle(w);
-	rc = has_failed(w, err);
+	rc = bow_writeback_failed(w, err);
 	pthread_mutex_unlock(&w->lock);
 	return rc;
 }
@@ -299,6 +278,7 @@ static int op_before(struct bowimg_disk *disk, const char *mark, struct bowimg_d
 static void op_counters(const struct bowimg_disk *disk, struct bowimg_counters *out)
 {
 	bowimg_disk_get_counters(self(disk)->below, out);
+	out->carried = out->carried && !((const struct bow_writeback *)disk)->lost;
 }
 
 static void release(struct bow_writeback *w)
@@ -319,7 +299,7 @@ static int op_close(struct bowimg_disk *disk, struct bowimg_error *err)
 	int rc, rc_below;
 
 	bow_writeback_stop(w);
-	rc = has_failed(w, err);
+	rc = bow_writeback_failed(w, err);
 	rc_below = bow_disk_close(w->below, rc ? NULL : err);
 	release(w);
 	return rc ? rc : rc_below;
@@ -337,11 +317,44 @@ static const struct bow_disk_ops ops = {
 	.counters = op_counters,
 };
 
-int bow_writeback_new(struct bowimg_disk *below, size_t bytes, struct bowimg_disk **out,
-		      struct bowimg_error *err)
+static void init_locks(struct bow_writeback *w)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wanted, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&w->changed, NULL);
+}
+
+/* What a killed process left is due at once. */
+static int begin(struct bow_writeback *w, const struct bow_writeback_options *opts)
+{
+	int rc = bow_dirty_init(&w->set, opts, w->disk.size, &w->lost);
+
+	if (rc)
+		return rc;
+	w->dirty = w->set.used;
+	pthread_mutex_lock(&w->lock);
+	bow_writeback_ask_room(w);
+	pthread_mutex_unlock(&w->lock);
+	return bow_writeback_start(w);
+}
+
+static void say_what_is_lost(const struct bow_writeback *w, const struct bowimg_events *events)
+{
+	if (w->lost && events->notice)
+		events->notice(events->ctx,
+			       "writes that were answered and not flushed are lost: another "
+			       "process has used the image since");
+}
+
+int bow_writeback_new(struct bowimg_disk *below, const struct bow_writeback_options *opts,
+		      struct bowimg_disk **out, struct bowimg_error *err)
 {
 	struct bow_writeback *w = calloc(1, sizeof(*w));
-	pthread_condattr_t attr;
 	int rc;
 
 	if (!w)
@@ -352,19 +365,14 @@ int bow_writeback_new(struct bowimg_disk *below, size_t bytes, struct bowimg_dis
 				       .sector_size = below->sector_size,
 				       .io_hint = below->io_hint};
 	w->below = below;
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->wanted, &attr);
-	pthread_condattr_destroy(&attr);
-	pthread_cond_init(&w->changed, NULL);
-	rc = bow_dirty_init(&w->set, (uint32_t)bow_min(bow_max(bytes / BLK, LEAST_BLK), 1u << 20));
-	if (!rc)
-		rc = bow_writeback_start(w);
+	w->set.n = (uint32_t)bow_min(bow_max(opts->bytes / BLK, LEAST_BLK), MOST_BLK);
+	init_locks(w);
+	rc = begin(w, opts);
 	if (rc) {
 		release(w);
 		return bow_err_errno(err, rc, "make a write-back cache");
 	}
+	say_what_is_lost(w, &opts->events);
 	*out = &w->disk;
 	return 0;
 }

@@ -2,7 +2,8 @@
 /*
  * Writes what is dirty, in rounds. A round takes all blocks that are dirty when it begins, in the
  * order of their numbers, and writes them side by side, with many requests at a time: below they
- * share barriers, and what lies near to each other is backed up together.
+ * share barriers, and what lies near to each other is backed up together. A thread of its own does
+ * that, or the one that flushes, if it finds no round under way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -92,7 +93,10 @@ static int write_run(struct bow_writeback *w, struct bow_dirty **run, uint32_t n
 	return bow_disk_write(w->below, buf, bytes, off, err);
 }
 
-/* What could not be written is gone, too: whoever wrote it has had the answer. */
+/*
+ * What could not be written is not read any more, either: whoever wrote it has had the answer. The
+ * next process tries it again.
+ */
 static void clean(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, int rc,
 		  const struct bowimg_error *err)
 {
@@ -102,7 +106,8 @@ static void clean(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, i
 		w->failure = *err;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		bow_dirty_remove(&w->set, run[i]);
+		(rc ? bow_dirty_lose : bow_dirty_remove)(&w->set, run[i]);
+	w->spent += n * BOW_WRITEBACK_COST;
 	w->cleaned++;
 	pthread_cond_broadcast(&w->changed);
 	pthread_mutex_unlock(&w->lock);
@@ -124,16 +129,30 @@ static int write_runs(void *ctx, unsigned number, const atomic_bool *stop, struc
 	return 0;
 }
 
-/* With the lock held, which is dropped meanwhile. */
+/* As many threads as there is work for: to wake one takes longer than to write a block. */
+static unsigned helpers(const struct bow_writeback *w)
+{
+	unsigned runs = 1;
+
+	for (uint32_t i = 1; i < w->round_n && runs < BOW_CREW_MAX; i++)
+		runs += w->order[i]->blk != w->order[i - 1]->blk + 1;
+	return runs;
+}
+
+/* With the lock held, which is dropped meanwhile. One thread at a time: nobody is `writing`. */
 static void write_round(struct bow_writeback *w)
 {
+	w->writing = true;
+	bow_writeback_ask_room(w);
 	begin_round(w);
 	pthread_mutex_unlock(&w->lock);
 	sort(w->order, w->round_n);
-	bow_crew_do(w->crew, BOW_CREW_MAX, write_runs, w, NULL);
+	bow_crew_do(w->crew, helpers(w), write_runs, w, NULL);
 	pthread_mutex_lock(&w->lock);
+	w->writing = false;
 	w->done = w->begun;
 	pthread_cond_broadcast(&w->changed);
+	pthread_cond_signal(&w->wanted);
 }
 
 /* ---- the thread ----------------------------------------------------------------------- */
@@ -153,7 +172,7 @@ static void *writer_main(void *arg)
 
 	pthread_mutex_lock(&w->lock);
 	while (w->dirty || !w->over) {
-		if (!w->dirty)
+		if (!w->dirty || w->writing)
 			pthread_cond_wait(&w->wanted, &w->lock);
 		else if (is_due(w))
 			write_round(w);
@@ -200,6 +219,13 @@ void bow_writeback_note_dirty(struct bow_writeback *w)
 	}
 }
 
+int bow_writeback_failed(const struct bow_writeback *w, struct bowimg_error *err)
+{
+	if (w->failed && err)
+		*err = w->failure;
+	return w->failed ? bow_err_wrap(err, w->failed, "an earlier write") : 0;
+}
+
 void bow_writeback_wait(struct bow_writeback *w)
 {
 	w->urgent++;
@@ -212,6 +238,10 @@ void bow_writeback_settle(struct bow_writeback *w)
 {
 	uint64_t round = w->begun + (w->dirty ? 1 : 0);
 
-	while (w->done < round)
-		bow_writeback_wait(w);
+	while (w->done < round) {
+		if (w->dirty && !w->writing)
+			write_round(w);
+		else
+			bow_writeback_wait(w);
+	}
 }

@@ -75,6 +75,8 @@ static int watched_flush(struct bowimg_disk *dev)
 
 static int set_up(void **state)
 {
+	const struct bow_writeback_options cache = {.bytes = CACHE};
+
 	(void)state;
 	memset(&f, 0, sizeof(f));
 	f.dev = mem_dev_new(SIZE, SIZE);
@@ -89,7 +91,7 @@ static int set_up(void **state)
 	f.ops.flush = watched_flush;
 	f.dev->ops = &f.ops;
 	atomic_store(&f.small_done, 1);
-	assert_int_equal(bow_writeback_new(f.dev, CACHE, &f.disk, NULL), 0);
+	assert_int_equal(bow_writeback_new(f.dev, &cache, &f.disk, NULL), 0);
 	return 0;
 }
 
