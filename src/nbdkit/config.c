@@ -49,6 +49,12 @@ static int set_descriptor(const char *key, const char *value, int *out)
 	return -1;
 }
 
+static int set_cache(const char *key, const char *value)
+{
+	bow_nbdkit.opts.writeback_bytes = BOW_NBD_CACHE_BYTES;
+	return set_descriptor(key, value, &bow_nbdkit.opts.writeback_carry);
+}
+
 static int set_kind(const char *value, enum bow_nbdkit_kind kind)
 {
 	int yes_or_no = nbdkit_parse_bool(value);
@@ -79,6 +85,8 @@ int bow_nbdkit_config(const char *key, const char *value)
 		return set_descriptor(key, value, &bow_nbdkit.control);
 	if (strcmp(key, "carry") == 0)
 		return set_descriptor(key, value, &bow_nbdkit.opts.carry);
+	if (strcmp(key, "cache") == 0)
+		return set_cache(key, value);
 	if (strcmp(key, "track") == 0)
 		return set_kind(value, BOW_NBDKIT_TRACKER);
 	if (strcmp(key, "before") == 0)
@@ -95,6 +103,8 @@ int bow_nbdkit_config_complete(void)
 		nbdkit_error("the image is missing: nbdkit bowimg IMAGE");
 	else if (bow_nbdkit.what.kind == BOW_NBDKIT_TRACKER && bow_nbdkit.control < 0)
 		nbdkit_error("track= is for bowimg prepare --free-from=trim");
+	else if (bow_nbdkit.opts.writeback_bytes && !bow_nbdkit.opts.carry)
+		nbdkit_error("cache= is for bowimg serve and run, with carry=");
 	else
 		return 0;
 	return -1;

@@ -47,7 +47,7 @@ int bow_nbdkit_thread_model(void);
 	"is not changed\n"                                                                   \
 	"mark=NAME                the same, as it was at this mark\n"                        \
 	"force=changed            go on although the image was changed from outside\n"       \
-	"control=FD, carry=FD, track=yes\n"                                                  \
+	"control=FD, carry=FD, cache=FD, track=yes\n"                                        \
 	"                         for the program that starts nbdkit"
 
 /* ---- exports.c: what a connection is for ----------------------------------------- */

@@ -14,9 +14,12 @@
 
 enum { BOW_NBD_OPENED = 1, BOW_NBD_CLOSED };
 
+#define BOW_NBD_CACHE_BYTES (16u << 20)
+
 /*
- * A server that dies is started again on the same image. A file in memory, whose descriptor each
- * server gets as carry=FD, has what the dead one had not logged.
+ * A server that dies is started again on the same image. Two files in memory, whose descriptors
+ * each server gets, outlive it: carry=FD has what the dead one had not logged, and cache=FD, if it
+ * is given, the cache that answers small writes. A server without the second has no cache.
  *
  * Packets have exactly these sizes.
  */

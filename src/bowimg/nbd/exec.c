@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Finding and starting nbdkit. It gets the listening socket as from systemd, and the other two
+ * Finding and starting nbdkit. It gets the listening socket as from systemd, and the other
  * descriptors by number.
  */
 #include "bowimg/nbd/nbd.h"
@@ -18,7 +18,7 @@
 #define PLUGIN "nbdkit-bowimg-plugin.so"
 
 /* Their numbers in nbdkit; the first is that of sd_listen_fds(3). */
-enum { LISTEN_FD = 3, CONTROL_FD, CARRY_FD, FD_COUNT };
+enum { LISTEN_FD = 3, CONTROL_FD, CARRY_FD, CACHE_FD, FD_COUNT };
 
 /* The directory in which this program lies. */
 static void own_dir(char out[PATH_MAX])
@@ -100,9 +100,13 @@ static int spawn(struct bow_nbd *s, char *argv[], struct bowimg_error *err)
 {
 	int control = bow_child_pair(&s->child);
 	/* Standard output is the command's: its reader would wait for nbdkit. */
-	const int fds[FD_COUNT] = {BOW_PROGRAM_NULL,	   BOW_PROGRAM_NULL,
-				   STDERR_FILENO,	   [LISTEN_FD] = s->listening,
-				   [CONTROL_FD] = control, [CARRY_FD] = s->carry};
+	const int fds[FD_COUNT] = {BOW_PROGRAM_NULL,
+				   BOW_PROGRAM_NULL,
+				   STDERR_FILENO,
+				   [LISTEN_FD] = s->listening,
+				   [CONTROL_FD] = control,
+				   [CARRY_FD] = s->carry,
+				   [CACHE_FD] = s->cache >= 0 ? s->cache : BOW_PROGRAM_NULL};
 	const struct bow_program program = {
 		.argv = argv, .fds = fds, .fd_count = FD_COUNT, .prepare = prepare};
 
@@ -123,11 +127,11 @@ int bow_nbd_exec(struct bow_nbd *s, struct bowimg_error *err)
 	char nbdkit[PATH_MAX], plugin[PATH_MAX], image[PATH_MAX + 16];
 	char foreground[] = "--foreground", force[] = "force=changed";
 	char filter[] = "--filter=offset", offset[32], range[32];
-	char durability[32], control[32], carry[32], track[16], before[16];
+	char durability[32], control[32], carry[32], cache[32], track[16], before[16];
 	char mark[BOWIMG_MARK_NAME_MAX + 8];
 	bool process = opts->durability == BOWIMG_DURABILITY_PROCESS;
 	struct bowimg_partition part = {0};
-	char *argv[16] = {nbdkit, foreground};
+	char *argv[20] = {nbdkit, foreground};
 	int n = 2;
 
 	int ret = find_nbdkit(nbdkit, err);
@@ -143,6 +147,7 @@ int bow_nbd_exec(struct bow_nbd *s, struct bowimg_error *err)
 	snprintf(durability, sizeof(durability), "durability=%s", process ? "process" : "power");
 	snprintf(control, sizeof(control), "control=%d", CONTROL_FD);
 	snprintf(carry, sizeof(carry), "carry=%d", CARRY_FD);
+	snprintf(cache, sizeof(cache), "cache=%d", CACHE_FD);
 	snprintf(track, sizeof(track), "track=%s", opts->track ? "yes" : "no");
 	snprintf(before, sizeof(before), "before=%s", opts->before ? "yes" : "no");
 	if (opts->partition)
@@ -152,6 +157,8 @@ int bow_nbd_exec(struct bow_nbd *s, struct bowimg_error *err)
 	argv[n++] = durability;
 	argv[n++] = control;
 	argv[n++] = carry;
+	if (s->cache >= 0)
+		argv[n++] = cache;
 	argv[n++] = track;
 	argv[n++] = before;
 	if (opts->partition) {

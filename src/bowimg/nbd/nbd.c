@@ -8,8 +8,8 @@
  *
  * If nbdkit dies (killed, out of memory, a fault of its own), it is started again on the same
  * listening socket, in whose queue new clients wait. Nothing is lost: what was written is in the
- * image, and what was not logged is in the file that nbdkit was given (nbdkit/report.h). If it dies
- * too often, it is not started again, which is an error.
+ * image, and what was not, or not logged, is in the files that nbdkit was given (nbdkit/report.h).
+ * If it dies too often, it is not started again, which is an error.
  *
  * Failure modes: nbdkit or the plugin is missing, or nbdkit ends without a report (it has printed
  * the reason on standard error); the image cannot be opened (the report has the reason); we are
@@ -52,6 +52,8 @@ static void put_away(struct bow_nbd *s)
 {
 	bow_child_end(&s->child);
 	close(s->carry);
+	if (s->cache >= 0)
+		close(s->cache);
 	close(s->listening);
 	bow_nbd_unlisten(s);
 }
@@ -71,14 +73,26 @@ static int await_open(struct bow_nbd *s, int signal_fd, struct bowimg_error *err
 	return ret;
 }
 
+/* Without barriers, or without writes, nothing is slow. */
+static bool wants_cache(const struct bow_nbd_options *opts)
+{
+	return opts->durability == BOWIMG_DURABILITY_POWER && !opts->before && !opts->track;
+}
+
 /* Makes what the next nbdkit takes over from one that dies. */
 static int set_up(struct bow_nbd *s, const struct bow_nbd_options *opts, struct bowimg_error *err)
 {
+	bool cached = wants_cache(opts);
+
 	s->listening = bow_nbd_listen(s, opts->socket, err);
 	if (s->listening < 0)
 		return s->listening;
 	s->carry = memfd_create("bowimg", MFD_CLOEXEC);
-	return s->carry < 0 ? bow_err_errno(err, -errno, "cannot serve %s", s->image) : 0;
+	if (s->carry >= 0 && cached)
+		s->cache = memfd_create("bowimg-cache", MFD_CLOEXEC);
+	return s->carry < 0 || (cached && s->cache < 0)
+		       ? bow_err_errno(err, -errno, "cannot serve %s", s->image)
+		       : 0;
 }
 
 int bow_nbd_start(struct bow_nbd *s, const char *image, const struct bow_nbd_options *opts,
@@ -86,7 +100,7 @@ int bow_nbd_start(struct bow_nbd *s, const char *image, const struct bow_nbd_opt
 {
 	memset(s, 0, sizeof(*s));
 	s->child = BOW_NO_CHILD;
-	s->listening = s->carry = s->dir_lock = -1;
+	s->listening = s->carry = s->cache = s->dir_lock = -1;
 	s->opts = *opts;
 	int ret = bow_image_name(image, s->image, err);
 	if (!ret)

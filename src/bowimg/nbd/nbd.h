@@ -28,7 +28,7 @@ struct bow_nbd_options {
 
 struct bow_nbd {
 	struct bow_child child;	       /* nbdkit; nbdkit/report.h says what its socket carries */
-	int listening, carry;	       /* what the next nbdkit takes over */
+	int listening, carry, cache;   /* what the next nbdkit takes over; cache -1: it has none */
 	struct bow_nbd_options opts;   /* for starting it again */
 	time_t deaths[BOW_NBD_DEATHS]; /* when the last ones were; 0: there was none */
 	unsigned next_death;

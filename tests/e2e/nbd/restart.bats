@@ -86,6 +86,90 @@ assert done > 100 and slowest < 5
 	roll_back
 }
 
+@test "of sixteen writes in flight, those that were acknowledged survive" {
+	serve
+	nbd_python "
+import os, random, signal, subprocess, threading, time
+BLOCK = 4096
+rng = random.Random($RANDOM)
+known = {}         # block: its byte, once it was acknowledged
+under_way = set()
+
+def nbdkit():
+    return int(subprocess.check_output(['pgrep', '-P', '$server', '-x', 'nbdkit']))
+
+def connect():
+    end = time.monotonic() + 10
+    while True:
+        try:
+            g = nbd.NBD()
+            g.connect_uri('$uri')
+            return g
+        except nbd.Error:
+            assert time.monotonic() < end
+
+def check(g):
+    for block in under_way: known.pop(block, None)
+    under_way.clear()
+    disk = g.pread(32 << 20, 0) + g.pread(32 << 20, 32 << 20)
+    for block, byte in known.items():
+        got = disk[block * BLOCK : (block + 1) * BLOCK]
+        assert got == bytes([byte]) * BLOCK, (block, byte, got[:16])
+
+def submit(g):
+    block, byte = rng.randrange(1, 8000), rng.randrange(1, 256)
+    if block in under_way: return
+    under_way.add(block)
+    def done(error):
+        if error.value == 0:
+            known[block] = byte
+            under_way.discard(block)
+        return 1
+    g.aio_pwrite(nbd.Buffer.from_bytearray(bytearray([byte]) * BLOCK), block * BLOCK, done)
+
+done = 0
+for life in range(6):
+    check(h)
+    killer = threading.Timer(rng.uniform(0.02, 0.3), os.kill, (nbdkit(), signal.SIGKILL))
+    killer.start()
+    try:
+        while True:
+            while h.aio_in_flight() < 16:
+                submit(h)
+                done += 1
+            h.poll(-1)
+            if rng.random() < 0.001: h.flush()
+    except nbd.Error: pass
+    killer.join()
+    h = connect()
+check(h)
+print(done, 'requests')
+assert done > 1000
+"
+	[ "$(grep -c 'nothing that was acknowledged is lost' serve.err)" -eq 6 ]
+	run ! grep -qE 'not detached cleanly|are lost' serve.err
+	unserve
+	roll_back
+}
+
+@test "if bowimg is killed, nbdkit writes what was acknowledged, and ends" {
+	serve
+	nbdkit=$(nbdkit_of "$server")
+	nbd_python "
+import os
+for i in range(100): h.pwrite(bytes([7]) * 4096, i * 40960)
+os.kill($server, 9)
+"
+	wait_until is_gone "$nbdkit"
+	wait "$server" || true
+	[ "$(key attached)" = false ]
+	serve
+	run ! grep -q 'not detached cleanly' serve.err
+	nbd_python 'for i in range(100): assert h.pread(4096, i * 40960) == bytes([7]) * 4096'
+	unserve
+	roll_back
+}
+
 @test "a QEMU that may reconnect does not notice" {
 	serve
 	disk="driver=nbd,server.type=unix,server.path=$T/nbd.sock,reconnect-delay=20"
