@@ -81,12 +81,24 @@ static uint32_t take_run(struct bow_writeback *w, struct bow_dirty ***run)
 	return n;
 }
 
+/* A stream fills places in their order. */
+static bool lie_together(struct bow_dirty **run, uint32_t n)
+{
+	uint32_t i = 1;
+
+	while (i < n && run[i] == run[0] + i)
+		i++;
+	return i == n;
+}
+
 static int write_run(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, uint8_t *buf,
 		     struct bowimg_error *err)
 {
 	uint64_t off = run[0]->blk * BOW_WRITEBACK_BLK;
 	size_t bytes = (size_t)bow_min((uint64_t)n * BOW_WRITEBACK_BLK, w->disk.size - off);
 
+	if (lie_together(run, n))
+		return bow_disk_write(w->below, bow_dirty_data(&w->set, run[0]), bytes, off, err);
 	for (uint32_t i = 0; i < n; i++)
 		memcpy(buf + (size_t)i * BOW_WRITEBACK_BLK, bow_dirty_data(&w->set, run[i]),
 		       BOW_WRITEBACK_BLK);
@@ -105,7 +117,8 @@ static void clean(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, i
 		w->failed = rc;
 		w->failure = *err;
 	}
-	for (uint32_t i = 0; i < n; i++)
+	/* Backwards: the next stream finds them in their order. */
+	for (uint32_t i = n; i-- > 0;)
 		(rc ? bow_dirty_lose : bow_dirty_remove)(&w->set, run[i]);
 	w->spent += n * BOW_WRITEBACK_COST;
 	w->cleaned++;
