@@ -443,8 +443,9 @@ struct bowimg_disk_info {
 	bool exact;	      /* free space was all zeros at prepare */
 	int64_t prepared_at;  /* seconds since the epoch */
 	char free_source[16]; /* "ext", "map", "none", ... */
+	uint64_t record;      /* of the disk as it was at a mark: the mark's; else 0 */
 };
-/* -EOPNOTSUPP: this disk is no view. */
+/* Of a view, or of a disk as it was. -EOPNOTSUPP: this disk is neither. */
 int bowimg_disk_get_info(const bowimg_disk *disk, struct bowimg_disk_info *out,
 			 struct bowimg_error *err);
 

@@ -468,10 +468,23 @@ served_no_more() {
 	[ "$(dd if=fuse/before bs=1M skip=1 count=1 status=none | tr -d '\1' | wc -c)" -eq 0 ]
 	run ! dd if=/dev/zero of=fuse/before bs=4k count=1 conv=notrunc
 	marked=$(sum fuse/before)
-	refused 4 'only as it was|in use' attach --fuse fuse disk.img
+	mkdir other
+	refused 4 'in use|nowhere else' attach --fuse other disk.img
+	grep -q "bowimg attach --fuse $T/fuse disk.img" <<<"$stderr"
+	refused 4 'only as it was|in use' rollback --to=one disk.img
 	grep -q 'bowimg detach' <<<"$stderr"
 	expect 0 detach disk.img
 	[ "$(sum disk.img)" = "$held" ]
+	expect 0 attach --fuse fuse --before=one disk.img
+	run ! dd if=/dev/zero of=fuse/disk bs=4k count=1 conv=notrunc
+	expect 0 attach --fuse fuse disk.img
+	[ "$output" = "$T/fuse/disk" ]
+	[ "$(cd fuse && echo *)" = 'before disk' ]
+	dd if=/dev/urandom of=fuse/disk bs=1M seek=1 count=2 conv=notrunc,fsync status=none
+	[ "$(sum fuse/before)" = "$marked" ]
+	[ "$(sum fuse/before@one)" = "$marked" ]
+	[ "$(sum fuse/before@prepare)" != "$marked" ]
+	expect 0 detach disk.img
 	expect 0 attach --fuse fuse disk.img
 	[ "$(cd fuse && echo *)" = 'before disk' ]
 	dd if=/dev/urandom of=fuse/disk bs=1M count=3 conv=notrunc,fsync status=none

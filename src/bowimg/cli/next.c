@@ -21,10 +21,15 @@ const char *bow_next_served(const struct bow_served *served, char *out, size_t b
 
 	if (!served->alive)
 		snprintf(out, bytes, "left by a process that was killed; nothing is lost");
+	else if (served->before_only)
+		snprintf(out, bytes, "as it was at %s%s, %s %s (process %d)",
+			 served->mark[0] ? "the mark " : "prepare", served->mark,
+			 verbs[served->how], served->where, (int)served->pid);
 	else
-		snprintf(out, bytes, "%s%s %s%s%s (process %d)",
-			 served->before_only ? "as it was at prepare, " : "", verbs[served->how],
-			 served->where, served->before_dir[0] ? ", as it was at " : "",
+		snprintf(out, bytes, "%s %s%s%s (process %d)", verbs[served->how], served->where,
+			 !served->before_dir[0]	   ? ""
+			 : served->before_attached ? ", as it was as "
+						   : ", as it was at ",
 			 served->before_dir, (int)served->pid);
 	return out;
 }
@@ -49,7 +54,8 @@ static void free_it(const char *image, const struct bow_served *served, char *ou
 	size_t used = 0;
 
 	if (served->before_dir[0])
-		used = (size_t)snprintf(out, bytes, "bowimg umount %s, then ",
+		used = (size_t)snprintf(out, bytes, "bowimg %s %s, then ",
+					served->before_attached ? "detach" : "umount",
 					BOW_WORD(served->before_dir));
 	end_it(served, mounted ? served->where : image, out + used, bytes - used);
 }

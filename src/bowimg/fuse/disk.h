@@ -12,7 +12,8 @@ struct bow_parts;
 struct bow_fuse_source {
 	bowimg_disk *disk;
 	bowimg_disk *before;
-	bool brief; /* exposed for a while, by a process that may have its own file open */
+	bool of_mark; /* `before` is as of a mark, and who wants prepare must say so */
+	bool brief;   /* exposed for a while, by a process that may have its own file open */
 	/*
 	 * For a source of `before` alone, or NULL: called when the disk itself is opened for the
 	 * first time, until that works; no request uses a disk meanwhile. Sets both in *now. After

@@ -5,7 +5,8 @@
  * Each partition has files of its own, "disk1", "before1" and so on, named as the kernel does for a
  * device "disk". Beside "disk", "before@NAME" and "before1@NAME" are there for each mark, though
  * not in the list of files: whoever asks for them must know the mark. So is "disk" beside "before"
- * alone, until it is opened for writing, if it can be (bow_fuse_source.open_disk).
+ * alone, until it is opened for writing, if it can be (bow_fuse_source.open_disk). What "before"
+ * was by then it stays: if it is as of a mark, prepare is "before@prepare".
  */
 #ifndef BOW_FUSE_FUSE_H
 #define BOW_FUSE_FUSE_H
@@ -19,6 +20,7 @@
 #define BOW_FUSE_FILE "disk"
 #define BOW_FUSE_BEFORE "before"
 #define BOW_FUSE_AT '@'
+#define BOW_FUSE_AT_PREPARE "prepare" /* where "before" is as of a mark; no mark has this name */
 
 struct bow_fuse;
 

@@ -3,7 +3,7 @@
  * The disk as it was at a mark, beside the disk as it is: "before@NAME", and "before1@NAME" of a
  * partition. Marks are made while nothing is served, so there are no more and no fewer of them as
  * long as this session lasts. A disk is opened when it is first looked for, because reading the log
- * takes time and memory, and stays.
+ * takes time and memory, and stays. Where "before" is as of a mark, prepare is one of them.
  */
 #include "bowimg/fuse/private.h"
 
@@ -20,10 +20,15 @@ const struct bow_fuse_file *bow_fuse_mark_file(const struct bow_fuse *fuse, fuse
 	uint64_t file = (ino - INO_MARKS) % BOW_FUSE_FILES_MAX;
 	const struct bow_fuse_mark *m;
 
-	if (ino < INO_MARKS || mark >= BOWIMG_MARKS_MAX || file >= fuse->file_count)
+	if (ino < INO_MARKS || mark >= BOW_FUSE_MOMENTS_MAX || file >= fuse->file_count)
 		return NULL;
 	m = atomic_load(&fuse->marks[mark]);
 	return m ? &m->files[file] : NULL;
+}
+
+static bool is_prepare(const char *name)
+{
+	return strcmp(name, BOW_FUSE_AT_PREPARE) == 0;
 }
 
 static struct bow_fuse_mark *open_mark(struct bow_fuse *fuse, const char *name)
@@ -34,7 +39,8 @@ static struct bow_fuse_mark *open_mark(struct bow_fuse *fuse, const char *name)
 
 	if (!m)
 		return NULL;
-	ret = bowimg_disk_at(fuse->disk.source.disk, name, &m->disk, &err);
+	ret = bowimg_disk_at(fuse->disk.source.disk, is_prepare(name) ? NULL : name, &m->disk,
+			     &err);
 	if (ret) {
 		/* A name that nobody gave is the caller's mistake alone. */
 		if (ret != -ENODATA)
@@ -56,13 +62,13 @@ static int find_or_open(struct bow_fuse *fuse, const char *name)
 	int i = 0;
 
 	pthread_mutex_lock(&fuse->marks_lock);
-	while (i < (int)BOWIMG_MARKS_MAX && (m = atomic_load(&fuse->marks[i])) &&
+	while (i < (int)BOW_FUSE_MOMENTS_MAX && (m = atomic_load(&fuse->marks[i])) &&
 	       strcmp(m->name, name) != 0)
 		i++;
-	if (!m && i < (int)BOWIMG_MARKS_MAX && (m = open_mark(fuse, name)))
+	if (!m && i < (int)BOW_FUSE_MOMENTS_MAX && (m = open_mark(fuse, name)))
 		atomic_store(&fuse->marks[i], m);
 	pthread_mutex_unlock(&fuse->marks_lock);
-	return m && i < (int)BOWIMG_MARKS_MAX ? i : -1;
+	return m && i < (int)BOW_FUSE_MOMENTS_MAX ? i : -1;
 }
 
 /* Which of the files of the disk as it was has this name, whose end is not its end? Or -1. */
@@ -78,9 +84,12 @@ static int find_file(const struct bow_fuse *fuse, const char *name, size_t bytes
 
 static fuse_ino_t lookup(struct bow_fuse *fuse, const char *name, const char *at)
 {
+	const struct bow_fuse_source *source = &fuse->disk.source;
 	int file, mark;
 
-	if (!fuse->disk.source.disk || fuse->disk.source.brief || !bowimg_mark_name_ok(at + 1))
+	if (!source->disk || source->brief)
+		return 0;
+	if (!bowimg_mark_name_ok(at + 1) && !(source->of_mark && is_prepare(at + 1)))
 		return 0;
 	file = find_file(fuse, name, (size_t)(at - name));
 	if (file < 0)
@@ -108,7 +117,7 @@ void bow_fuse_marks_close(struct bow_fuse *fuse)
 {
 	struct bow_fuse_mark *m;
 
-	for (unsigned i = 0; i < BOWIMG_MARKS_MAX && (m = atomic_load(&fuse->marks[i])); i++) {
+	for (unsigned i = 0; i < BOW_FUSE_MOMENTS_MAX && (m = atomic_load(&fuse->marks[i])); i++) {
 		bowimg_disk_close(m->disk, NULL); /* only read from: nothing can be lost */
 		free(m);
 	}

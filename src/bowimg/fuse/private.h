@@ -30,6 +30,7 @@ struct bow_fuse_file {
 };
 
 #define BOW_FUSE_FILES_MAX (2 * (1 + BOWIMG_PARTITIONS_MAX))
+#define BOW_FUSE_MOMENTS_MAX (BOWIMG_MARKS_MAX + 1) /* prepare, too */
 
 /* marks.c: the disk as it was at a mark; opened when it is first looked for, and never changed. */
 struct bow_fuse_mark {
@@ -44,10 +45,10 @@ struct bow_fuse {
 	unsigned file_count;
 	atomic_uint listed;	/* those that are in the list of files come first */
 	pthread_rwlock_t disks; /* late.c */
-	_Atomic(struct bow_fuse_mark *) marks[BOWIMG_MARKS_MAX]; /* the first NULL ends them */
-	pthread_mutex_t marks_lock;				 /* for who adds one */
-	bool no_holes;						 /* a device: see op_fallocate() */
-	struct timespec started;				 /* the files' times */
+	_Atomic(struct bow_fuse_mark *) marks[BOW_FUSE_MOMENTS_MAX]; /* the first NULL ends them */
+	pthread_mutex_t marks_lock;				     /* for who adds one */
+	bool no_holes;		 /* a device: see op_fallocate() */
+	struct timespec started; /* the files' times */
 	struct bow_watchdog *dog;
 	struct fuse_session *session;
 	char dir[PATH_MAX];

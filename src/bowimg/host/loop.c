@@ -6,6 +6,7 @@
  * writing back the upper copy needs memory for the lower one, which is how such stacks deadlock.
  */
 #include "bowimg/host/loop.h"
+#include "bowimg/host/notice.h"
 
 #include <fcntl.h>
 #include <linux/blkpg.h>
@@ -159,15 +160,16 @@ static int add_partition(void *ctx, const struct bowimg_partition *p)
 	return ioctl(loop->fd, BLKPG, &arg) < 0 && errno != EBUSY ? -errno : 0;
 }
 
-int bow_loop_add_partitions(const struct bow_loop *loop, struct bowimg_error *err)
+void bow_loop_add_partitions(const struct bow_loop *loop)
 {
 	struct bowimg_error why = {0};
 	int ret = bowimg_partitions(loop->path, NULL, add_partition, (void *)loop, &why);
 
 	/* The daemon has already given notice that the table cannot be read. */
 	if (!ret || ret == -EUCLEAN || ret == -EOPNOTSUPP)
-		return 0;
-	return bow_err_errno(err, ret, "cannot make the partitions of %s", loop->path);
+		return;
+	bow_err_errno(&why, ret, "cannot make the partitions of %s", loop->path);
+	bow_notice_error(&why);
 }
 
 static int set_autoclear(int fd, bool on)

@@ -35,8 +35,11 @@ int bow_loop_ask(const char *image, struct bow_loop_options *out, struct bowimg_
 int bow_loop_attach(const char *file, const struct bow_loop_options *opts, struct bow_loop *out,
 		    struct bowimg_error *err);
 
-/* Make devices for partitions that the kernel has not found itself: /dev/loop3p1 and so on. */
-int bow_loop_add_partitions(const struct bow_loop *loop, struct bowimg_error *err);
+/*
+ * Make devices for partitions that the kernel has not found itself: /dev/loop3p1 and so on. A
+ * failure is a notice and no error: the whole disk is there.
+ */
+void bow_loop_add_partitions(const struct bow_loop *loop);
 
 /* From now on it stays when nothing has it open. */
 int bow_loop_keep(const struct bow_loop *loop, struct bowimg_error *err);

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The daemon shows the file of the disk to who knows its name, and opens the image for writing when
- * that file is opened (disks.c). From then on the session is as if the disk had been mounted first,
- * and the disk as it was beside it (before.h): the places change their names in the state, no more.
+ * that file is opened (disks.c). From then on the session is as if the disk had come first, and the
+ * disk as it was beside it (before.h): the places change their names in the state, no more. Only a
+ * directory of FUSE that a user has asked for stays what the daemon lives with.
  */
 #include "bowimg/serve/beside.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/show.h"
 #include "bowimg/fuse/fuse.h"
@@ -18,7 +22,7 @@
 #include "bowimg/serve/find.h"
 #include "bowimg/serve/places.h"
 
-/* A daemon that shows a mark, or of another version, has no such file. */
+/* A daemon of another version has no such file. */
 static bool has_disk(const struct bow_session *e)
 {
 	char path[PATH_MAX + 16];
@@ -28,17 +32,32 @@ static bool has_disk(const struct bow_session *e)
 	return stat(path, &st) == 0;
 }
 
+/* Of files there is one directory. */
+static bool is_there(const struct bow_session *e, const char *fuse_dir)
+{
+	char dir[PATH_MAX];
+
+	return !e->wants_loop && realpath(fuse_dir, dir) && strcmp(dir, e->fuse_dir) == 0;
+}
+
 bool bow_beside_possible(const struct bow_session *e, const struct bow_service_options *opts)
 {
-	return opts->beside && e->before_only && bow_service_is_mounted(e) && has_disk(e);
+	char device[BOW_LOOP_NAME];
+	bool up = e->wants_loop ? bow_service_has_loop(e, device) : bow_service_has_fuse(e);
+
+	return opts->beside && e->before_only && up && has_disk(e) &&
+	       (!opts->fuse_dir || is_there(e, opts->fuse_dir));
 }
 
 /* What was the session's disk is what is beside it. */
 static void make_room(struct bow_session *e)
 {
 	memcpy(e->before_dir, e->mount_dir, sizeof(e->before_dir));
+	e->before_loop[0] = '\0';
+	if (!e->mount_dir[0])
+		memcpy(e->before_loop, e->loop, sizeof(e->before_loop));
 	e->before_partition = e->partition;
-	e->before_mark[0] = '\0';
+	memcpy(e->before_mark, e->mark, sizeof(e->before_mark));
 	e->before_only = false;
 	e->mount_dir[0] = e->loop[0] = '\0';
 }
@@ -49,7 +68,8 @@ static void leave_room(struct bow_session *e)
 	memcpy(e->mount_dir, e->before_dir, sizeof(e->mount_dir));
 	e->partition = e->before_partition;
 	e->before_only = true;
-	e->before_dir[0] = e->loop[0] = '\0';
+	e->disk_device = false;
+	e->before_dir[0] = e->before_loop[0] = e->loop[0] = '\0';
 	bow_service_has_loop(e, e->loop);
 }
 
@@ -59,6 +79,7 @@ static int set_places(struct bow_session *e, const struct bow_service_options *o
 	e->partition = opts->partition;
 	e->durability = opts->serve.durability;
 	e->force = opts->serve.force;
+	e->disk_device = opts->loop;
 	if (!opts->mount_dir)
 		return 0;
 	int ret = bow_place_directory(opts->mount_dir, e->mount_dir, err);
@@ -71,9 +92,22 @@ static int set_places(struct bow_session *e, const struct bow_service_options *o
 	return ret ? ret : bow_parts_check_image(e->image, opts->partition, err);
 }
 
+/* As a file it is there when it was opened once. */
+static int open_file(const struct bow_session *e, struct bowimg_error *err)
+{
+	char file[PATH_MAX + 16];
+
+	bow_session_disk(e, file, sizeof(file));
+	int fd = open(file, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return bow_err_errno(err, -errno, "cannot open %s", file);
+	close(fd);
+	return 0;
+}
+
 /* What the daemon says counts more than that its file could not be opened. */
-static int add_device(struct bow_service *s, const struct bow_service_options *opts,
-		      struct bowimg_error *err)
+static int add_disk(struct bow_service *s, const struct bow_service_options *opts,
+		    struct bowimg_error *err)
 {
 	struct bow_session *e = &s->session;
 	struct bowimg_error refusal;
@@ -81,7 +115,7 @@ static int add_device(struct bow_service *s, const struct bow_service_options *o
 	bow_session_forget_result(e, BOW_REFUSAL);
 	int ret = bow_session_save(e, err);
 	if (!ret)
-		ret = bow_device_add(s, opts, err);
+		ret = opts->loop ? bow_device_add(s, opts, err) : open_file(e, err);
 	if (!ret || !bow_session_load_result(e, BOW_REFUSAL, &refusal) || !refusal.code)
 		return ret;
 	*err = refusal;
@@ -95,7 +129,7 @@ int bow_beside_start(struct bow_service *s, const struct bow_service_options *op
 	make_room(&s->session);
 	int ret = set_places(&s->session, opts, err);
 
-	return ret ? ret : add_device(s, opts, err);
+	return ret ? ret : add_disk(s, opts, err);
 }
 
 void bow_beside_give_up(struct bow_service *s)

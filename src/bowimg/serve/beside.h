@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The disk itself, mounted or attached beside a mount of the disk as it was that is there already.
- */
+/* The disk itself, mounted or attached where only the disk as it was is shown so far. */
 #ifndef BOW_SERVE_BESIDE_H
 #define BOW_SERVE_BESIDE_H
 
@@ -13,7 +12,7 @@ bool bow_beside_possible(const struct bow_session *e, const struct bow_service_o
 int bow_beside_start(struct bow_service *s, const struct bow_service_options *opts,
 		     struct bowimg_error *err);
 
-/* Take the disk itself away again; the mount of the disk as it was stays. */
+/* Take the disk itself away again; the disk as it was stays. */
 void bow_beside_give_up(struct bow_service *s);
 
 #endif

@@ -7,18 +7,8 @@
 #include <unistd.h>
 
 #include "bowimg/host/mounts.h"
-#include "bowimg/host/notice.h"
 #include "bowimg/serve/before.h"
 #include "bowimg/serve/find.h"
-
-/* A failure is no error: the whole disk is there. */
-static void add_partitions(const struct bow_loop *loop)
-{
-	struct bowimg_error err = {0};
-
-	if (bow_loop_add_partitions(loop, &err))
-		bow_notice_error(&err);
-}
 
 static int mount_it(struct bow_service *s, const struct bow_loop *loop, const char *wanted,
 		    struct bowimg_error *err)
@@ -48,8 +38,9 @@ int bow_device_add(struct bow_service *s, const struct bow_service_options *opts
 		ret = bow_loop_attach(disk, &how, &loop, err);
 	if (ret)
 		return ret;
-	if (how.partitions && e->partitions)
-		add_partitions(&loop);
+	/* How many there are, a daemon has told only the command that started it. */
+	if (how.partitions && (e->partitions || s->beside))
+		bow_loop_add_partitions(&loop);
 	memcpy(e->loop, loop.path, sizeof(e->loop));
 	/* A daemon that has a mount already is tied to that. */
 	if (!s->beside)

@@ -13,12 +13,14 @@ struct bow_disks {
 	char image[PATH_MAX]; /* its name when it was opened last */
 	bowimg_disk *view;    /* open if only the disk as it was is served */
 	struct bow_fuse_source source;
-	struct bow_parts parts; /* of the disk, if it may come late */
+	/* If the disk may come late: */
+	struct bow_parts parts;	       /* of it */
+	struct bowimg_disk_info shown; /* of the disk as it was: which checkpoint, which mark */
 };
 
 /*
- * By the options. Where the disk as it was at prepare is to be mounted, the disk itself may come
- * late: source.open_disk is set. Needs bow_disks_close() after an error, too.
+ * By the options. Where only the disk as it was is to be shown, the disk itself may come late:
+ * source.open_disk is set. Needs bow_disks_close() after an error, too.
  */
 int bow_disks_open(struct bow_disks *d, struct bowimg_error *err);
 

@@ -34,7 +34,7 @@ bool bow_service_has_loop(const struct bow_session *e, char device[BOW_LOOP_NAME
 
 bool bow_service_has_before(const struct bow_session *e, char device[BOW_LOOP_NAME])
 {
-	char file[PATH_MAX + 16];
+	char file[PATH_MAX + 64];
 
 	bow_session_before(e, file, sizeof(file));
 	return !e->before_only && bow_loop_find(file, bow_service_fs(e), device);

@@ -47,8 +47,12 @@ static void set_before(struct bow_served *s, const struct bow_session *e)
 {
 	char device[BOW_LOOP_NAME];
 
-	if (e->before_dir[0] && bow_service_has_before(e, device) &&
-	    bow_mounts_has(e->before_dir, bow_loop_number(device)))
+	if (!bow_service_has_before(e, device))
+		return;
+	s->before_attached = e->before_loop[0];
+	if (s->before_attached)
+		snprintf(s->before_dir, sizeof(s->before_dir), "%s", device);
+	else if (bow_mounts_has(e->before_dir, bow_loop_number(device)))
 		memcpy(s->before_dir, e->before_dir, sizeof(s->before_dir));
 }
 
@@ -60,6 +64,7 @@ static void from_session(struct bow_served *s, const struct bow_session *e)
 	memcpy(s->dir, e->dir, sizeof(s->dir));
 	s->partition = e->partition;
 	s->before_only = e->before_only;
+	memcpy(s->mark, e->mark, sizeof(s->mark));
 	set_process(s, e->pid, e->start_time);
 	set_before(s, e);
 	if (!has_loop)

@@ -10,13 +10,15 @@ enum bow_served_how { BOW_SERVED_MOUNT, BOW_SERVED_LOOP, BOW_SERVED_FUSE, BOW_SE
 
 struct bow_served {
 	enum bow_served_how how;
-	char dir[PATH_MAX];	    /* of its session, or "" */
-	char image[PATH_MAX];	    /* absolute, or an NBD URI that is */
-	char where[PATH_MAX + 16];  /* a directory, a device, a file, or a URI; by `how` */
-	char device[BOW_LOOP_NAME]; /* the loop device, or "" */
-	unsigned partition;	    /* the one that is served, 0: the whole disk */
-	bool before_only;	    /* the disk as it was at prepare */
-	char before_dir[PATH_MAX];  /* where that is mounted besides, or "" */
+	char dir[PATH_MAX];		     /* of its session, or "" */
+	char image[PATH_MAX];		     /* absolute, or an NBD URI that is */
+	char where[PATH_MAX + 16];	     /* a directory, a device, a file, or a URI; by `how` */
+	char device[BOW_LOOP_NAME];	     /* the loop device, or "" */
+	unsigned partition;		     /* the one that is served, 0: the whole disk */
+	bool before_only;		     /* the disk as it was */
+	char mark[BOWIMG_MARK_NAME_MAX + 1]; /* then: at this one, or "" at prepare */
+	char before_dir[PATH_MAX]; /* where that is mounted besides, or the device, or "" */
+	bool before_attached;	   /* it is a device */
 	pid_t pid;
 	int64_t since; /* seconds since the epoch; 0: not known */
 	bool alive;    /* false: its process was killed */

@@ -41,10 +41,11 @@ void bow_session_disk(const struct bow_session *e, char *out, size_t bytes)
 void bow_session_before(const struct bow_session *e, char *out, size_t bytes)
 {
 	set_file(out, bytes, e->fuse_dir, BOW_FUSE_BEFORE, e->before_partition);
-	if (!e->before_mark[0])
+	if (strcmp(e->before_mark, e->mark) == 0)
 		return;
 	size_t used = strlen(out);
-	snprintf(out + used, bytes - used, "%c%s", BOW_FUSE_AT, e->before_mark);
+	snprintf(out + used, bytes - used, "%c%s", BOW_FUSE_AT,
+		 e->before_mark[0] ? e->before_mark : BOW_FUSE_AT_PREPARE);
 }
 
 /* A device is known by its number: it may have several nodes. */
@@ -196,6 +197,24 @@ static bool is_at(const struct bow_session *e, const char *path)
 	       strcmp(e->before_dir, path) == 0;
 }
 
+/* The number of a device that is gone is used again: it must be on our file. */
+static bool is_on(const struct bow_session *e, const char *device, const char *path,
+		  void (*file_of)(const struct bow_session *e, char *out, size_t bytes))
+{
+	char file[PATH_MAX + 64];
+
+	if (!device[0] || strcmp(device, path) != 0)
+		return false;
+	file_of(e, file, sizeof(file));
+	return bow_loop_is_on(device, file, e->connection ? makedev(0, e->connection) : 0);
+}
+
+static bool is_attached_as(const struct bow_session *e, const char *path)
+{
+	return is_on(e, e->loop, path, bow_session_disk) ||
+	       is_on(e, e->before_loop, path, bow_session_before);
+}
+
 /* Read again under the lock: the state may have changed since it was found. */
 static int enter_found(struct bow_session *e, const char *name, struct bowimg_error *err)
 {
@@ -223,7 +242,9 @@ static int find_by(bool (*matches)(const struct bow_session *e, const char *what
 	if (ret != 1)
 		return ret;
 	ret = enter_found(out, name, err);
-	out->named_before = strcmp(out->before_dir, path) == 0;
+	out->named_before = strcmp(out->before_dir, path) == 0 ||
+			    strcmp(out->before_loop, path) == 0;
+	out->named_loop = strcmp(out->loop, path) == 0;
 	return ret ?: 1;
 }
 
@@ -252,6 +273,8 @@ int bow_runtime_find(const char *name, struct bow_session *out, struct bowimg_er
 		ret = find_by_image(name, out, err);
 	if (ret == 0 && named && realpath(name, real))
 		ret = find_by(is_at, real, name, out, err);
+	if (ret == 0 && named)
+		ret = find_by(is_attached_as, plain, name, out, err);
 	/* The image may have been moved or deleted since. */
 	if (ret == 0 && named)
 		ret = find_by(is_called, plain, name, out, err);

@@ -19,8 +19,8 @@
  *	started		pid, start-time			the same, after the fork
  *	serving		connection			the same, with the daemon's report
  *	attached	loop				the same, with a loop device
- *	beside it	before-dir, -partition		mount --before, umount, detach; mount beside
- *that ended		(result.json is there)		the daemon
+ *	beside it	before-dir, before-loop, ...	mount and attach, umount and detach
+ *	ended		(result.json is there)		the daemon
  *	killed		(no such process, no result)	the kernel; the next command clears up
  */
 #ifndef BOW_SERVE_RUNTIME_H
@@ -44,11 +44,16 @@ struct bow_session {
 	unsigned partition;	   /* the one that is served, 0: the whole disk */
 	bool before_only;	   /* only the disk as it was is served */
 	char before_dir[PATH_MAX]; /* where that is mounted beside a disk that is served, or "" */
-	unsigned before_partition; /* the partition there, 0: the whole disk */
+	char before_loop[BOW_LOOP_NAME]; /* or the device as which it is attached beside, or "" */
+	unsigned before_partition;	 /* the partition there, 0: the whole disk */
 	char before_mark[BOWIMG_MARK_NAME_MAX + 1]; /* as of which mark it is there, "": prepare */
-	bool named_before;   /* bow_runtime_find(): that directory was named; not saved */
-	bool wants_loop;     /* a loop device belongs to it, even if not made yet */
-	pid_t pid;	     /* the daemon, 0: not started yet */
+	char mark[BOWIMG_MARK_NAME_MAX + 1]; /* the daemon's file "before" is as of this one */
+	bool named_before; /* bow_runtime_find(): what is beside was named, or the loop device; */
+	bool named_loop;   /* neither is saved */
+	bool disk_device;  /* a loop device goes on the disk itself, not only on what it was */
+	bool wants_loop; /* the daemon lives with a loop device, even if not made yet, not with FUSE
+			  */
+	pid_t pid;	 /* the daemon, 0: not started yet */
 	uint64_t start_time; /* of that process, to know it from a later one of the same number */
 	unsigned connection; /* FUSE's, 0: none yet */
 	unsigned partitions; /* that the daemon has found on the disk; not saved */
@@ -68,8 +73,8 @@ void bow_session_before(const struct bow_session *e, char *out, size_t bytes);
 int bow_runtime_enter(const char *image, struct bow_session *out, struct bowimg_error *err);
 
 /*
- * The same by what a user names: an image, or the directory where it is mounted. -ENODATA: there is
- * no session.
+ * The same by what a user names: an image, the directory where it is mounted, or the loop device
+ * as which it is attached. -ENODATA: there is no session.
  */
 int bow_runtime_find(const char *name, struct bow_session *out, struct bowimg_error *err);
 

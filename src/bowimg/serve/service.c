@@ -34,12 +34,45 @@ static int refuse_served(const struct bow_session *e, struct bowimg_error *err)
 			  (int)e->pid, place(e, mounted));
 
 	if (e->before_only)
-		bow_err_hint(err, "only as it was: to use the disk itself, first bowimg %s %s",
+		bow_err_hint(err, "only as it was: to use the image itself, first bowimg %s %s",
 			     mounted ? "umount" : "detach", BOW_WORD(e->image));
 	else
 		bow_err_hint(err, "end that first: bowimg %s %s", mounted ? "umount" : "detach",
 			     BOW_WORD(e->image));
 	return ret;
+}
+
+/* There is one directory with files of an image. */
+static int refuse_elsewhere(const struct bow_session *e, const char *mark, struct bowimg_error *err)
+{
+	struct bow_session was = *e;
+	char file[PATH_MAX + 64];
+	int ret;
+
+	if (e->before_only) {
+		ret = bow_err(err, -EBUSY, "%s is offered in %s, and nowhere else", e->image,
+			      e->fuse_dir);
+		bow_err_hint(err, "there it goes beside what it was: bowimg attach --fuse %s %s",
+			     BOW_WORD(e->fuse_dir), BOW_WORD(e->image));
+		return ret;
+	}
+	ret = bow_err(err, -EBUSY, "%s is served already, and can be no file elsewhere", e->image);
+	was.before_partition = 0;
+	snprintf(was.before_mark, sizeof(was.before_mark), "%s", mark ?: "");
+	bow_session_before(&was, file, sizeof(file));
+	if (e->wants_loop)
+		bow_err_hint(err, "as a device it goes beside it: bowimg attach --before %s",
+			     BOW_WORD(e->image));
+	else
+		bow_err_hint(err, "as it was it is %s", BOW_WORD(file));
+	return ret;
+}
+
+static bool is_elsewhere(const struct bow_session *e, const struct bow_service_options *opts)
+{
+	if (!opts->fuse_dir)
+		return false;
+	return e->before_only ? !opts->serve.before && !e->wants_loop : opts->serve.before;
 }
 
 /*
@@ -55,7 +88,9 @@ static int enter(struct bow_service *s, const char *image, const struct bow_serv
 	if (ret <= 0 || (alive && bow_beside_possible(&s->session, opts)))
 		return ret;
 	if (alive)
-		ret = refuse_served(&s->session, err);
+		ret = is_elsewhere(&s->session, opts)
+			      ? refuse_elsewhere(&s->session, opts->serve.mark, err)
+			      : refuse_served(&s->session, err);
 	else
 		ret = bow_service_clear(&s->session, false, err);
 	bow_session_leave(&s->session, ret == 0);
@@ -73,8 +108,10 @@ static int fill_session(struct bow_session *e, const struct bow_service_options 
 	e->wants_loop = opts->loop;
 	e->partition = opts->partition;
 	e->fuse_dir[0] = e->mount_dir[0] = e->before_dir[0] = e->loop[0] = '\0';
-	e->before_mark[0] = '\0';
+	e->before_mark[0] = e->before_loop[0] = '\0';
 	e->before_only = opts->serve.before;
+	e->disk_device = opts->loop && !opts->serve.before;
+	snprintf(e->mark, sizeof(e->mark), "%s", opts->serve.mark ?: "");
 	e->pid = 0;
 	e->connection = 0;
 	e->durability = opts->serve.durability;

@@ -13,7 +13,7 @@ struct bow_service_options {
 	const char *fuse_dir;	   /* where to mount FUSE; NULL: a private place */
 	const char *mount_dir;	   /* mount the loop device here; NULL: do not */
 	const char *mount_options; /* for mount(8), or NULL */
-	bool beside; /* also beside a mount of the disk as it was that is there already */
+	bool beside;		   /* also where only the disk as it was is shown so far */
 };
 
 struct bow_service {
@@ -52,7 +52,11 @@ void bow_service_disk(const struct bow_service *s, char *out, size_t bytes);
  */
 int bow_service_stop(struct bow_session *e, bool *died, struct bowimg_error *err);
 
-/* The same for the mount of the disk as it was, beside a disk that stays (before.h). */
+/* The same for the disk as it was, beside a disk that stays (before.h). */
 int bow_service_stop_before(struct bow_session *e, bool *died, struct bowimg_error *err);
+
+/* Does the disk's loop device stand on files that stay without it? And the same for that device. */
+bool bow_service_has_files(const struct bow_session *e);
+int bow_service_stop_device(struct bow_session *e, bool *died, struct bowimg_error *err);
 
 #endif

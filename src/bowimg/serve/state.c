@@ -93,16 +93,20 @@ int bow_state_replace(const char *dir, const char *name, json_t *root, struct bo
 int bow_state_write(const char *dir, const struct bow_session *e, struct bowimg_error *err)
 {
 	json_t *root = json_pack(
-		"{s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:I, s:I, s:I, s:i, s:I}",
+		"{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:b, s:I, s:I, s:I, "
+		"s:i, s:I}",
 		"image", bow_state_escaped(e->image),
 		"fuse-dir", bow_state_escaped(e->fuse_dir),
 		"mount-dir", bow_state_escaped(e->mount_dir),
 		"before-dir", bow_state_escaped(e->before_dir),
+		"before-loop", bow_state_escaped(e->before_loop),
 		"before-mark", bow_state_escaped(e->before_mark),
+		"mark", bow_state_escaped(e->mark),
 		"loop", bow_state_escaped(e->loop),
 		"partition", (json_int_t)e->partition,
 		"before-partition", (json_int_t)e->before_partition,
 		"before-only", e->before_only,
+		"disk-device", e->disk_device,
 		"wants-loop", e->wants_loop,
 		"pid", (json_int_t)e->pid,
 		"start-time", (json_int_t)e->start_time,
@@ -135,22 +139,26 @@ static bool is_in(json_int_t n, json_int_t max)
 static bool unpack_state(json_t *root, struct bow_session *e)
 {
 	const char *image = "", *fuse_dir = "", *mount_dir = "", *before_dir = "", *loop = "";
-	const char *before_mark = "";
+	const char *before_loop = "", *before_mark = "", *mark = "";
 	json_int_t partition = 0, before_partition = 0, pid = 0, start_time = 0, connection = 0;
 	json_int_t durability = 0, force = 0;
-	int before_only = 0, wants_loop = 0;
+	int before_only = 0, disk_device = 0, wants_loop = 0;
 
 	if (json_unpack(root,
-			"{s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?b, s?b, s?I, s?I, s?I, s?I, s?I}",
+			"{s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?s, s?I, s?I, s?b, s?b, s?b, s?I, s?I, s?I, "
+			"s?I, s?I}",
 			"image", &image,
 			"fuse-dir", &fuse_dir,
 			"mount-dir", &mount_dir,
 			"before-dir", &before_dir,
+			"before-loop", &before_loop,
 			"before-mark", &before_mark,
+			"mark", &mark,
 			"loop", &loop,
 			"partition", &partition,
 			"before-partition", &before_partition,
 			"before-only", &before_only,
+			"disk-device", &disk_device,
 			"wants-loop", &wants_loop,
 			"pid", &pid,
 			"start-time", &start_time,
@@ -165,11 +173,14 @@ static bool unpack_state(json_t *root, struct bow_session *e)
 	bow_state_unescape(e->fuse_dir, sizeof(e->fuse_dir), fuse_dir);
 	bow_state_unescape(e->mount_dir, sizeof(e->mount_dir), mount_dir);
 	bow_state_unescape(e->before_dir, sizeof(e->before_dir), before_dir);
+	bow_state_unescape(e->before_loop, sizeof(e->before_loop), before_loop);
 	bow_state_unescape(e->before_mark, sizeof(e->before_mark), before_mark);
+	bow_state_unescape(e->mark, sizeof(e->mark), mark);
 	bow_state_unescape(e->loop, sizeof(e->loop), loop);
 	e->partition = (unsigned)partition;
 	e->before_partition = (unsigned)before_partition;
 	e->before_only = before_only;
+	e->disk_device = disk_device;
 	e->wants_loop = wants_loop;
 	e->pid = (pid_t)pid;
 	e->start_time = (uint64_t)start_time;

@@ -65,8 +65,9 @@ static int refuse_open(const struct bow_session *e, const char *device, bool mou
 	return -EBUSY;
 }
 
-/* Looks for other users first. */
-static int take_down_loop(const struct bow_session *e, const char *device, struct bowimg_error *err)
+/* Looks for other users first; of the files below only if they go, too. */
+static int take_down_loop(const struct bow_session *e, const char *device, bool with_files,
+			  struct bowimg_error *err)
 {
 	dev_t number = bow_loop_number(device);
 	bool mounted = bow_mounts_has(e->mount_dir, number);
@@ -74,7 +75,8 @@ static int take_down_loop(const struct bow_session *e, const char *device, struc
 	int ret = bow_loop_refuse_mounted(device, mounted ? e->mount_dir : NULL, err);
 
 	if (!ret)
-		ret = refuse_open(e, device, mounted, err);
+		ret = with_files ? refuse_open(e, device, mounted, err)
+				 : bow_loop_refuse_open(device, mounted, err);
 	while (!ret && bow_mounts_has(e->mount_dir, number))
 		ret = bow_mounts_remove(e->mount_dir, 0, err);
 	/* After an unmount the kernel detaches it; this waits for that. */
@@ -88,7 +90,7 @@ static int take_down(const struct bow_session *e, struct bowimg_error *err)
 	int ret = 0;
 
 	while (!ret && bow_service_has_loop(e, device))
-		ret = take_down_loop(e, device, err);
+		ret = take_down_loop(e, device, true, err);
 	/* Without its loop device the daemon ends, and takes FUSE away itself. */
 	if (ret || e->wants_loop || !bow_service_has_fuse(e))
 		return ret;
@@ -103,19 +105,21 @@ static bool is_up(const struct bow_session *e)
 	return e->wants_loop ? bow_service_has_loop(e, device) : bow_service_has_fuse(e);
 }
 
-/* A mount of the disk as it was needs the daemon. */
+/* The disk as it was needs the daemon, whether it is mounted or attached. */
 static int refuse_before(const struct bow_session *e, struct bowimg_error *err)
 {
+	const char *where = e->before_loop[0] ? e->before_loop : e->before_dir;
 	char device[BOW_LOOP_NAME];
 
 	if (!bow_service_has_before(e, device))
 		return 0;
 	/* A user may have taken its mount away. */
-	if (!bow_mounts_has(e->before_dir, bow_loop_number(device)))
+	if (!e->before_loop[0] && !bow_mounts_has(e->before_dir, bow_loop_number(device)))
 		return bow_service_remove_before(e, 0, err);
-	int ret = bow_err(err, -EBUSY, "%s as it was is still in use: at %s", e->image,
-			  e->before_dir);
-	bow_err_hint(err, "end that first: bowimg umount %s", BOW_WORD(e->before_dir));
+	int ret = bow_err(err, -EBUSY, "%s as it was is still in use: %s %s", e->image,
+			  e->before_loop[0] ? "as" : "at", where);
+	bow_err_hint(err, "end that first: bowimg %s %s", e->before_loop[0] ? "detach" : "umount",
+		     BOW_WORD(where));
 	return ret;
 }
 
@@ -185,7 +189,32 @@ int bow_service_stop_before(struct bow_session *e, bool *died, struct bowimg_err
 	if (!ret && !is_up(e))
 		return bow_service_stop(e, died, err);
 	if (!ret) {
-		e->before_dir[0] = '\0';
+		e->before_dir[0] = e->before_loop[0] = '\0';
+		ret = bow_session_save(e, err);
+	}
+	bow_session_leave(e, false);
+	return ret;
+}
+
+bool bow_service_has_files(const struct bow_session *e)
+{
+	return !e->wants_loop && e->disk_device && !e->before_only && bow_session_alive(e);
+}
+
+/* The files were those of the disk as it was alone, and to later commands they are so again. */
+int bow_service_stop_device(struct bow_session *e, bool *died, struct bowimg_error *err)
+{
+	char device[BOW_LOOP_NAME];
+	int ret = refuse_before(e, err);
+
+	*died = false;
+	while (!ret && bow_service_has_loop(e, device))
+		ret = take_down_loop(e, device, false, err);
+	if (!ret) {
+		e->mount_dir[0] = e->loop[0] = e->before_dir[0] = e->before_loop[0] = '\0';
+		e->partition = 0;
+		e->before_only = true;
+		e->disk_device = false;
 		ret = bow_session_save(e, err);
 	}
 	bow_session_leave(e, false);

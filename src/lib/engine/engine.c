@@ -126,7 +126,16 @@ static int before_close(struct bowimg_disk *disk, struct bowimg_error *err)
 	return 0;
 }
 
-static const struct bow_disk_ops before_ops = {.read = before_read, .close = before_close};
+static void before_info(const struct bowimg_disk *disk, struct bowimg_disk_info *out)
+{
+	const struct before_disk *b = (const struct before_disk *)disk;
+
+	/* Of the superblock only what never changes. */
+	bow_past_info(&b->past, &b->img->sb, out);
+}
+
+static const struct bow_disk_ops before_ops = {
+	.read = before_read, .close = before_close, .info = before_info};
 
 static int op_before(struct bowimg_disk *disk, const char *mark, struct bowimg_disk **out,
 		     struct bowimg_error *err)

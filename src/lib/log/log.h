@@ -476,6 +476,10 @@ void bow_past_release(struct bow_past *past);
 uint64_t bow_past_run(const struct bow_past *past, uint64_t blk, uint64_t n, bool *was_free,
 		      bool *zeros);
 
+/* What bowimg_disk_get_info() says of the disk as it is (past NULL), or as it was. */
+void bow_past_info(const struct bow_past *past, const struct bow_super *sb,
+		   struct bowimg_disk_info *out);
+
 /* Mark the blocks that records since then name: they may differ. */
 int bow_past_changed(const struct bow_past *past, const struct bow_checkpoint *cp,
 		     struct bow_bitmap *changed, struct bowimg_error *err);

@@ -102,3 +102,17 @@ int bow_past_changed(const struct bow_past *past, const struct bow_checkpoint *c
 	bow_walk_release(&w);
 	return rc;
 }
+
+void bow_past_info(const struct bow_past *past, const struct bow_super *sb,
+		   struct bowimg_disk_info *out)
+{
+	memset(out, 0, sizeof(*out));
+	bow_uuid_text(sb->uuid, out->uuid);
+	out->size = sb->image_size;
+	out->block_size = BOW_BLOCK;
+	out->exact = sb->flags & BOW_SUPER_EXACT;
+	out->prepared_at = sb->prepared_at;
+	memcpy(out->free_source, sb->free_source, sizeof(out->free_source));
+	out->free_source[sizeof(out->free_source) - 1] = '\0';
+	out->record = past ? past->seq : 0;
+}

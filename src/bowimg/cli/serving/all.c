@@ -11,7 +11,7 @@
 
 struct end {
 	char *name;
-	bool before; /* a mount of the disk as it was, beside the disk */
+	bool before; /* of the disk as it was, beside the disk */
 };
 
 struct ends {
@@ -40,7 +40,7 @@ static int on_served(void *ctx, const struct bow_served *s)
 
 	if (s->how == BOW_SERVED_NBD || bow_served_is_busy(s))
 		return 0;
-	if (s->before_dir[0] && (picked || ends->all->befores))
+	if (s->before_dir[0] && (picked || ends->all->befores_attached == s->before_attached))
 		ret = add(ends, s->before_dir, true);
 	return ret || !picked ? ret : add(ends, s->image, false);
 }

@@ -9,7 +9,8 @@
 struct bow_serving_all {
 	bool (*picks)(const struct bow_served *s);
 	int (*end)(struct bow_cli *cli, const char *image); /* returns the exit status */
-	bool befores; /* mounts of a disk as it was, too, beside a disk that is not picked */
+	/* Of a disk as it was, beside a disk that is not picked: what is attached, or mounted? */
+	bool befores_attached;
 };
 
 /*

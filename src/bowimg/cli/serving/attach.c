@@ -11,6 +11,15 @@
 #include "bowimg/cli/serving/service.h"
 #include "bowimg/cli/serving/via.h"
 
+/* As it was, beside the disk: 1, with its device; 0: the disk is not served. */
+static int attach_beside(struct bow_cli *cli, const struct bow_serving *serving, char *device,
+			 struct bowimg_error *err)
+{
+	const struct bow_before what = {.mark = bow_mark_of(serving->before)};
+
+	return bow_serving_add_before(cli, serving, &what, device, err);
+}
+
 static int attach(struct bow_cli *cli, const struct bow_serving *serving, const char *fuse_dir)
 {
 	char disk[PATH_MAX + 16];
@@ -19,14 +28,22 @@ static int attach(struct bow_cli *cli, const struct bow_serving *serving, const 
 		.serve = bow_serving_by_fuse(cli, serving),
 		.loop = !fuse_dir,
 		.fuse_dir = fuse_dir,
-		.beside = !fuse_dir && !serving->before,
+		.beside = !serving->before,
 	};
+	struct bowimg_error err = {0};
 
 	if (opts.loop && geteuid() != 0)
 		return bow_via_need_root(cli, "create loop devices");
 	int status = bow_via_check(cli, opts.loop ? BOW_VIA_LOOP : BOW_VIA_FUSE);
 	if (status)
 		return status;
+	int ret = opts.loop && serving->before ? attach_beside(cli, serving, disk, &err) : 0;
+	if (ret < 0)
+		return bow_cli_fail(cli, ret, &err);
+	if (ret > 0) {
+		bow_cli_put_line(disk);
+		return BOW_EXIT_DONE;
+	}
 	status = bow_serving_start(cli, cli->image, &opts, &service);
 	if (status)
 		return status;

@@ -27,12 +27,12 @@ static json_t *text_or_null(const char *text)
 
 static json_t *json_entry(const struct bow_served *s)
 {
-	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:i,s:o,s:b}", "image",
+	return json_pack("{s:o,s:s,s:o,s:o,s:o,s:b,s:o,s:o,s:i,s:o,s:b}", "image",
 			 bow_cli_json_text(s->image), "how", bow_served_how_name(s->how), "where",
 			 bow_cli_json_text(s->where), "device", text_or_null(s->device),
 			 "partition", s->partition ? json_integer(s->partition) : json_null(),
-			 "before", s->before_only, "before-where", text_or_null(s->before_dir),
-			 "pid", (int)s->pid, "since",
+			 "before", s->before_only, "mark", text_or_null(s->mark), "before-where",
+			 text_or_null(s->before_dir), "pid", (int)s->pid, "since",
 			 s->since ? json_integer(s->since) : json_null(), "alive", s->alive);
 }
 

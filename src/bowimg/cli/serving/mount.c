@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "bowimg/serve/before.h"
 #include "bowimg/cli/message.h"
 #include "bowimg/cli/output.h"
 #include "bowimg/cli/serving/options.h"
@@ -37,15 +36,13 @@ static int mount_image(struct bow_cli *cli, const struct bow_serving *serving, c
 static int mount_before(struct bow_cli *cli, const struct bow_serving *serving, const char *options)
 {
 	struct bowimg_error err = {0};
-	struct bowimg_mark mark;
-	char readonly[1024];
+	char readonly[1024], device[BOW_LOOP_NAME];
 
 	const struct bow_before what = {.mark = bow_mark_of(serving->before),
 					.partition = serving->partition,
+					.dir = cli->operands[1],
 					.mount_options = options};
-	int ret = what.mark ? bow_mark_find(cli, serving->force, what.mark, &mark, &err) : 0;
-	if (!ret)
-		ret = bow_service_add_before(cli->image, &what, cli->operands[1], &err);
+	int ret = bow_serving_add_before(cli, serving, &what, device, &err);
 	if (ret < 0)
 		return bow_cli_fail(cli, ret, &err);
 	if (ret > 0)

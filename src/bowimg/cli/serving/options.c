@@ -35,3 +35,13 @@ struct bow_nbd_options bow_serving_by_nbd(const struct bow_serving *serving)
 		.mark = bow_mark_of(serving->before),
 	};
 }
+
+int bow_serving_add_before(struct bow_cli *cli, const struct bow_serving *serving,
+			   const struct bow_before *what, char device[BOW_LOOP_NAME],
+			   struct bowimg_error *err)
+{
+	struct bowimg_mark mark;
+	int ret = what->mark ? bow_mark_find(cli, serving->force, what->mark, &mark, err) : 0;
+
+	return ret ? ret : bow_service_add_before(cli->image, what, device, err);
+}

@@ -5,6 +5,7 @@
 
 #include "bowimg/host/watchdog.h"
 #include "bowimg/nbd/nbd.h"
+#include "bowimg/serve/before.h"
 #include "bowimg/serve/service.h"
 #include "bowimg/cli/marks.h"
 
@@ -50,5 +51,10 @@ int bow_serving_check(struct bow_cli *cli, const struct bow_serving *serving);
 struct bow_serve_options bow_serving_by_fuse(const struct bow_cli *cli,
 					     const struct bow_serving *serving);
 struct bow_nbd_options bow_serving_by_nbd(const struct bow_serving *serving);
+
+/* bow_service_add_before(), for a mark that there is. */
+int bow_serving_add_before(struct bow_cli *cli, const struct bow_serving *serving,
+			   const struct bow_before *what, char device[BOW_LOOP_NAME],
+			   struct bowimg_error *err);
 
 #endif

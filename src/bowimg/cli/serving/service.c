@@ -56,6 +56,11 @@ int bow_serving_stop(struct bow_cli *cli, struct bow_session *entry)
 	return stop(cli, entry, bow_service_stop);
 }
 
+int bow_serving_stop_device(struct bow_cli *cli, struct bow_session *entry)
+{
+	return stop(cli, entry, bow_service_stop_device);
+}
+
 int bow_serving_stop_before(struct bow_cli *cli, struct bow_session *entry)
 {
 	return stop(cli, entry, bow_service_stop_before);

@@ -13,7 +13,10 @@ int bow_serving_start(struct bow_cli *cli, const char *image,
 /* End the session's service, warn if it had been killed. Returns the exit status. */
 int bow_serving_stop(struct bow_cli *cli, struct bow_session *entry);
 
-/* Only the mount of the disk as it was, beside a disk that stays. */
+/* Only the loop device of the disk, where it stands on files that stay. */
+int bow_serving_stop_device(struct bow_cli *cli, struct bow_session *entry);
+
+/* Only the disk as it was, beside a disk that stays. */
 int bow_serving_stop_before(struct bow_cli *cli, struct bow_session *entry);
 
 #endif

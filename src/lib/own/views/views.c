@@ -19,16 +19,7 @@
 
 static void view_info(const struct bowimg_disk *disk, struct bowimg_disk_info *out)
 {
-	const struct bow_super *sb = &((const struct view *)disk)->cp.sb;
-
-	memset(out, 0, sizeof(*out));
-	bow_uuid_text(sb->uuid, out->uuid);
-	out->size = sb->image_size;
-	out->block_size = BOW_BLOCK;
-	out->exact = sb->flags & BOW_SUPER_EXACT;
-	out->prepared_at = sb->prepared_at;
-	memcpy(out->free_source, sb->free_source, sizeof(out->free_source));
-	out->free_source[sizeof(out->free_source) - 1] = '\0';
+	bow_past_info(NULL, &((const struct view *)disk)->cp.sb, out);
 }
 
 /* ---- as it was ------------------------------------------------------------------- */
@@ -64,8 +55,15 @@ static int before_extent(struct bowimg_disk *disk, uint64_t off, bool *zeros, ui
 	return 0;
 }
 
+static void before_info(const struct bowimg_disk *disk, struct bowimg_disk_info *out)
+{
+	const struct view_before *b = (const struct view_before *)disk;
+
+	bow_past_info(&b->past, &b->view->cp.sb, out);
+}
+
 static const struct bow_disk_ops before_ops = {
-	.read = before_read, .extent = before_extent, .close = before_close};
+	.read = before_read, .extent = before_extent, .close = before_close, .info = before_info};
 
 static int view_before(struct bowimg_disk *disk, const char *mark, struct bowimg_disk **out,
 		       struct bowimg_error *err)

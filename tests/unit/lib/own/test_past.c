@@ -29,6 +29,7 @@ struct point {
 	char name[8];
 	uint8_t image[BYTES];
 	bool counts[BLOCKS]; /* was used at prepare, or the guest wrote to it since */
+	uint64_t record;     /* of the mark */
 };
 
 struct life {
@@ -172,6 +173,17 @@ static void read_in_pieces(struct life *l, bowimg_disk *disk, uint8_t *seen)
 	}
 }
 
+/* The one handle and the other are of the same moment, and say so. */
+static void assert_moment(const struct life *l, uint32_t i, const bowimg_disk *was)
+{
+	struct bowimg_disk_info info;
+
+	assert_int_equal(bowimg_disk_get_info(was, &info, NULL), 0);
+	assert_int_equal(info.record, i ? l->at[i].record : 0);
+	assert_int_equal(info.size, BYTES);
+	assert_int_equal(info.exact, l->exact);
+}
+
 /* While it is served: some views are open from the start, others are opened now. */
 static void look_served(struct life *l, bowimg_disk *disk, bowimg_disk *const *old)
 {
@@ -198,8 +210,10 @@ static void guest(struct life *l)
 
 	ok(l, bow_serve_dev(l->dev, NULL, &disk, &l->err), "serve");
 	assert_int_equal(bowimg_disk_at(disk, "nothing", &old[0], &l->err), -ENODATA);
-	for (uint32_t i = 0; i <= l->marks; i++)
+	for (uint32_t i = 0; i <= l->marks; i++) {
 		ok(l, bowimg_disk_at(disk, name_of(l, i), &old[i], &l->err), "view");
+		assert_moment(l, i, old[i]);
+	}
 	for (uint32_t i = rng_between(&l->rng, 0, 30); i-- > 0;) {
 		request(l, disk);
 		if (rng_chance(&l->rng, 12))
@@ -223,6 +237,7 @@ static void make_mark(struct life *l)
 	*p = *now(l);
 	snprintf(p->name, sizeof(p->name), "m%u", l->names++);
 	ok(l, bow_mark_make_dev(l->dev, p->name, 0, &made, &l->err), "mark");
+	p->record = made.record;
 	l->marks++;
 }
 
@@ -294,6 +309,7 @@ static void look(struct life *l)
 	for (uint32_t i = 0; i <= l->marks; i++)
 		ok(l, bowimg_disk_at(view, name_of(l, i), &was[i], &l->err), "view at a mark");
 	for (uint32_t i = 0; i <= l->marks; i++) {
+		assert_moment(l, i, was[i]);
 		read_in_pieces(l, was[i], seen);
 		compare(l, i, seen);
 		check_changes(l, view, i, seen, is);
