@@ -470,7 +470,7 @@ served_no_more() {
 	marked=$(sum fuse/before)
 	mkdir other
 	refused 4 'in use|nowhere else' attach --fuse other disk.img
-	grep -q "bowimg attach --fuse $T/fuse disk.img" <<<"$stderr"
+	grep -q "bowimg attach --fuse $T/fuse $T/disk.img" <<<"$stderr"
 	refused 4 'only as it was|in use' rollback --to=one disk.img
 	grep -q 'bowimg detach' <<<"$stderr"
 	expect 0 detach disk.img

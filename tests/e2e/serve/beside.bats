@@ -401,7 +401,7 @@ sum_of_device() {
 	run ! dd if=/dev/zero of=fuse/disk count=1 conv=notrunc status=none
 	same_as "$now"
 	refused 4 'nowhere else' attach --fuse other disk.img
-	grep -q "bowimg attach --fuse $T/fuse disk.img\$" <<<"$stderr"
+	grep -q "bowimg attach --fuse $T/fuse $T/disk.img\$" <<<"$stderr"
 	refused 4 'attached already' mount --before disk.img old
 	exec 7<fuse/before
 	for _ in 1 2; do
@@ -446,7 +446,7 @@ sum_of_device() {
 	expect 0 detach disk.img
 	up
 	refused 4 'no file elsewhere' attach --fuse other --before disk.img
-	grep -q 'bowimg attach --before disk.img$' <<<"$stderr"
+	grep -q "bowimg attach --before $T/disk.img\$" <<<"$stderr"
 	down
 	rolled_back
 }
@@ -479,8 +479,8 @@ sum_of_device() {
 	# first, second, how both end
 	# shellcheck disable=SC2086
 	while read -r -a words; do
-		expect 0 ${words[0]} ${words[1]} disk.img ${words[2]#-}
-		expect 0 ${words[3]} ${words[4]#-} disk.img ${words[5]#-}
+		expect 0 ${words[0]} ${words[1]} disk.img ${words[2]#.}
+		expect 0 ${words[3]} ${words[4]} disk.img ${words[5]#.}
 		[ -e mnt/late ]
 		write_on
 		kill_daemon disk.img
@@ -492,11 +492,13 @@ sum_of_device() {
 		expect 0 umount old
 	done <<-'S'
 		mount --before=here old mount -v mnt umount
-		attach --before=here - mount -v mnt detach
+		attach --before=here . mount -v mnt detach
 		mount -v mnt mount --before=here old umount
-		mount -v mnt attach --before=here - umount
+		mount -v mnt attach --before=here . umount
 	S
-	rolled_back
+	nothing_left
+	expect 0 rollback disk.img
+	same_as "$before"
 }
 
 @test "a command that is killed while the disk comes leaves what was there" {
