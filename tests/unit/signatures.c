@@ -23,12 +23,66 @@ static void md_old(uint64_t size, put_fn *put, void *ctx)
 	put(ctx, at, "\xfc\x4e\x2b\xa9\0\0\0\0\x5a\0\0\0", 12);
 }
 
+/* As of version 2.41 libblkid reads no uberblocks, but the list in front: three big-endian pairs.
+ */
+static void zfs_list(uint64_t label, put_fn *put, void *ctx)
+{
+	const uint64_t at = label + (16 << 10);
+
+	put(ctx, at, "\1\1\0\0\0\0\0\0\0\0\0", 12);
+	put(ctx, at + 12, "\0\0\0\x20\0\0\0\0\0\0\0\4guid\0\0\0\x08\0\0\0\1\0\0\0\0\0\0\0\7", 32);
+	put(ctx, at + 44, "\0\0\0\x24\0\0\0\0\0\0\0\5state\0\0\0\0\0\0\x08\0\0\0\1\0\0\0\0\0\0\0",
+	    36);
+	put(ctx, at + 80, "\0\0\0\x20\0\0\0\0\0\0\0\3txg\0\0\0\0\x08\0\0\0\1\0\0\0\0\0\0\0\4", 32);
+}
+
+static void zfs_start(uint64_t size, put_fn *put, void *ctx)
+{
+	(void)size;
+	zfs_list(0, put, ctx);
+}
+
 static void zfs_end(uint64_t size, put_fn *put, void *ctx)
 {
 	const uint64_t label = (size & ~(uint64_t)262143) - 262144;
 
+	zfs_list(label, put, ctx);
 	for (uint64_t i = 0; i < 4; i++)
 		put(ctx, label + (128 << 10) + (i << 10), "\x0c\xb1\xba\0\0\0\0\0", 8);
+}
+
+/* As of version 2.41 libblkid wants what the anchor leads to: a volume that says it is a UDF. */
+static void udf_volume(uint32_t block_bytes, uint32_t anchor, uint32_t list, put_fn *put, void *ctx)
+{
+	const uint64_t at = (uint64_t)list * block_bytes;
+	uint8_t tag[24] = {2};
+
+	bow_put32(tag + 12, anchor);
+	bow_put32(tag + 16, 16 * block_bytes);
+	bow_put32(tag + 20, list);
+	put(ctx, (uint64_t)anchor * block_bytes, tag, sizeof(tag));
+	tag[0] = 6;
+	bow_put32(tag + 12, list);
+	put(ctx, at, tag, 16);
+	put(ctx, at + 217, "*OSTA UDF Compliant", 19);
+}
+
+static void udf_near(uint64_t size, put_fn *put, void *ctx)
+{
+	(void)size;
+	udf_volume(2048, 256, 96, put, ctx);
+}
+
+static void udf_far(uint64_t size, put_fn *put, void *ctx)
+{
+	(void)size;
+	udf_volume(4096, 256, 1280, put, ctx);
+}
+
+static void udf_late(uint64_t size, put_fn *put, void *ctx)
+{
+	(void)size;
+	udf_volume(2048, 512, 2560, put, ctx);
 }
 
 static void nilfs_end(uint64_t size, put_fn *put, void *ctx)
@@ -52,7 +106,7 @@ FROM_END(ddf_old, 257, "\xde\x11\xde\x11")
 FROM_END(isw, 2, "Intel Raid ISM Cfg Sig. ")
 FROM_END(lsi, 1, "$XIDE$")
 FROM_END(via, 1, "\x55\xaa\1")
-FROM_END(nvidia, 2, "NVIDIA")
+FROM_END(nvidia, 2, "NVIDIA  \x1e\0\0\0")
 FROM_END(promise, 63, "Promise Technology, Inc.")
 FROM_END(promise_far, 3087, "Promise Technology, Inc.")
 FROM_END(hpt45x, 11, "\xf3\x16\x78\x5a")
@@ -95,8 +149,8 @@ const struct signature signatures[] = {
 	{"adaptec_raid_member", {{0, 0, ""}}, adaptec, RAID_BYTES},
 	{"bcache", {{4096 + 8, 1, "\10"}, {4096 + 24, 16, "\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81"}}, NULL, 0},
 	{"ceph_bluestore", {{0, 22, "bluestore block device"}}, NULL, 0},
-	{"drbd", {{-4096 + 60, 4, "\x83\x74\x02\x6b"}}, NULL, RAID_BYTES},
-	{"drbd", {{-4096 + 60, 4, "\x83\x74\x02\x6d"}}, NULL, RAID_BYTES},
+	{"drbd", {{-4096 + 60, 4, "\x83\x74\x02\x6b"}, {-4096 + 80, 4, "\0\0\x10\0"}}, NULL, RAID_BYTES},
+	{"drbd", {{-4096 + 60, 4, "\x83\x74\x02\x6d"}, {-4096 + 80, 4, "\0\0\x10\0"}}, NULL, RAID_BYTES},
 	{"LVM2_member", {{512, 9, "LABELONE\1"}, {536, 8, "LVM2 001"}}, NULL, RAID_BYTES},
 	{"LVM1_member", {{0, 4, "HM\1\0"}}, NULL, RAID_BYTES},
 	{"DM_snapshot_cow", {{0, 4, "SnAp"}}, NULL, 0},
@@ -121,11 +175,12 @@ const struct signature signatures[] = {
 	{"reiserfs", {{8192 + 12, 1, "\x12"}, {8192 + 44, 2, "\0\x10"}, {8192 + 52, 8, "ReIsErFs"}}, NULL, 0},
 	{"reiser4", {{65536, 7, "ReIsEr4"}}, NULL, 0},
 	{"jfs", {{32768, 4, "JFS1"}, {32768 + 16, 14, "\0\x10\0\0\x0c\0\x03\0\0\x02\0\0\x09\0"}}, NULL, 16 << 20},
-	{"udf", {{32769, 5, "BEA01"}, {34817, 5, "NSR02"}, {256 * 2048, 2, "\2\0"}, {256 * 2048 + 12, 2, "\0\1"}}, NULL, 0},
-	{"udf", {{32769, 5, "BEA01"}, {36865, 5, "NSR02"}, {1 << 20, 2, "\2\0"}, {(1 << 20) + 12, 2, "\0\1"}}, NULL, 2 << 20},
+	{"udf", {{32769, 5, "BEA01"}, {34817, 5, "NSR02"}}, udf_near, 0},
+	{"udf", {{32769, 5, "BEA01"}, {36865, 5, "NSR02"}}, udf_far, 8 << 20},
+	{"udf", {{32769, 5, "BEA01"}, {34817, 5, "NSR03"}}, udf_late, 8 << 20},
 	{"iso9660", {{32768, 6, "\1CD001"}}, NULL, 0},
 	{"zfs_member", {{0, 0, ""}}, zfs_end, 64 << 20},
-	{"zfs_member", {{132 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {133 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {134 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {135 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}}, NULL, 64 << 20},
+	{"zfs_member", {{132 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {133 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {134 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}, {135 << 10, 8, "\x0c\xb1\xba\0\0\0\0\0"}}, zfs_start, 64 << 20},
 	{"hfsplus", {{1024, 4, "H+\0\4"}, {1024 + 40, 4, "\0\0\x10\0"}}, NULL, 0},
 	{"hfsplus", {{1024, 2, "BD"}, {1024 + 20, 4, "\0\0\x80\0"}, {1024 + 124, 4, "H+\0\x58"}, {(88 << 15) + 1024, 4, "H+\0\4"}, {(88 << 15) + 1064, 4, "\0\0\x10\0"}}, NULL, 4 << 20},
 	{"hfs", {{1024, 2, "BD"}, {1024 + 20, 4, "\0\0\x02\0"}}, NULL, 0},
@@ -135,7 +190,7 @@ const struct signature signatures[] = {
 	{"hpfs", {{8192, 9, "\x49\xe8\x95\xf9\xc5\xe9\x53\xfa\2"}, {8704, 8, "\x49\x18\x91\xf9\xc5\x29\x52\xfa"}}, NULL, 0},
 	{"ReFS", {{0, 8, "\0\0\0ReFS\0"}}, NULL, 0},
 	{"cramfs", {{0, 4, "\x45\x3d\xcd\x28"}, {16, 16, "Compressed ROMFS"}}, NULL, 0},
-	{"romfs", {{0, 8, "-rom1fs-"}}, NULL, 0},
+	{"romfs", {{0, 12, "-rom1fs-\0\0\0\x10"}}, NULL, 0},
 	{"gfs", {{65536, 4, "\1\x16\x19\x70"}, {65536 + 24, 8, "\0\0\x05\x1d\0\0\x05\x79"}}, NULL, 32 << 20},
 	{"gfs2", {{65536, 4, "\1\x16\x19\x70"}, {65536 + 24, 8, "\0\0\x07\x09\0\0\x07\x6c"}}, NULL, 32 << 20},
 	{"ocfs2", {{8192, 6, "OCFSV2"}}, NULL, 32 << 20},

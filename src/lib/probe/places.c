@@ -153,6 +153,27 @@ static int copy(struct bowimg_disk *dev, int fd, uint64_t off, uint64_t bytes,
 	return rc;
 }
 
+/* The anchor of a UDF is at block 256 or 512 of a size that nothing tells; its tag says which. */
+static bool is_anchor(int fd, uint32_t block, uint32_t block_bytes, uint8_t anchor[24])
+{
+	return pread(fd, anchor, 24, (off_t)block * block_bytes) == 24 && bow_get16(anchor) == 2 &&
+	       bow_get32(anchor + 12) == block;
+}
+
+/* As of version 2.41 libblkid calls it so only if what the anchor leads to does. */
+static int copy_udf(struct bowimg_disk *dev, int fd, struct bowimg_error *err)
+{
+	uint8_t anchor[24];
+	int rc = 0;
+
+	for (uint32_t size = 512; size <= 4096; size *= 2)
+		for (uint32_t block = 256; block <= 512 && !rc; block += 256)
+			if (is_anchor(fd, block, size, anchor))
+				rc = copy(dev, fd, (uint64_t)bow_get32(anchor + 20) * size,
+					  bow_min(bow_get32(anchor + 16), READ_BYTES), err);
+	return rc;
+}
+
 static int copy_all(struct bowimg_disk *dev, int fd, struct bowimg_error *err)
 {
 	uint8_t head[HEAD_BYTES] = {0};
@@ -166,7 +187,7 @@ static int copy_all(struct bowimg_disk *dev, int fd, struct bowimg_error *err)
 	}
 	for (size_t i = 0; i < sizeof(leads) / sizeof(leads[0]) && !rc; i++)
 		rc = copy(dev, fd, leads[i](head, dev->sector_size), PIECE, err);
-	return rc;
+	return rc ? rc : copy_udf(dev, fd, err);
 }
 
 int bow_places_copy(struct bowimg_disk *dev, struct bowimg_error *err)

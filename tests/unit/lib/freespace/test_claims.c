@@ -211,6 +211,31 @@ static void all_was_copied(struct bench *b, const char *what)
 	bow_bitmap_free(copied);
 }
 
+/* Does this source (NULL: any) find free blocks? */
+static bool finds_free(const struct bench *b, const char *spec)
+{
+	struct bow_bitmap *map = bow_bitmap_new(bow_div_up(b->size, BOWIMG_BLOCK_SIZE));
+	const struct bow_freemap_options opts = {.free_from = spec};
+	struct bow_freemap_info info;
+	struct bowimg_disk *dev;
+	bool found;
+
+	assert_int_equal(bow_disk_open_file(b->path, BOW_OPEN_LOOK, NULL, &dev, NULL), 0);
+	found = bow_freemap_read(dev, &opts, map, &info, NULL) == 0 && bow_bitmap_count(map);
+	bow_disk_close(dev, NULL);
+	bow_bitmap_free(map);
+	return found;
+}
+
+/*
+ * libblkid names what has a wrong checksum if it is asked for that, as bowimg does, so that the
+ * source can refuse it. As of version 2.41 it knows the checksum of an ext4, too.
+ */
+static bool is_left_to_the_source(const struct bench *b, struct answer bare)
+{
+	return bare.rc == 1 && !ask_blkid(b, BLKID_SUBLKS_BADCSUM).rc && !finds_free(b, NULL);
+}
+
 /* The three answers to what the bench holds; `below`: what is there besides, or "". */
 static void agree(struct bench *b, const char *what, const char *below)
 {
@@ -227,7 +252,8 @@ static void agree(struct bench *b, const char *what, const char *below)
 		struct answer bare = ask_blkid(b, flags);
 		bool same = !strcmp(bare.type, file.type) && bare.rc >= 0;
 
-		if (file.rc == 0 && !same && (flags || !strcmp(file.type, below)))
+		if (file.rc == 0 && !same &&
+		    (flags || (!strcmp(file.type, below) && !is_left_to_the_source(b, bare))))
 			fail_msg("%s over \"%s\": libblkid says %d %s, but it is taken for %s",
 				 what, below, bare.rc, bare.type, file.type);
 	}
@@ -295,22 +321,12 @@ static void named_source_agrees(struct bench *b, const struct base *base, const 
 	const char *spec = !strcmp(base->tool, "mke2fs") ? "ext"
 			   : strstr(base->tool, "fat")	 ? "fat"
 							 : NULL;
-	const struct bow_freemap_options opts = {.free_from = spec};
 	struct answer file = ask_file(b);
-	struct bow_freemap_info info;
-	struct bow_bitmap *map;
-	struct bowimg_disk *dev;
-	int rc;
 
 	if (!spec || (!file.rc && (!file.type[0] || bow_fs_find(file.type))))
 		return;
-	map = bow_bitmap_new(bow_div_up(b->size, BOWIMG_BLOCK_SIZE));
-	assert_int_equal(bow_disk_open_file(b->path, BOW_OPEN_LOOK, NULL, &dev, NULL), 0);
-	rc = bow_freemap_read(dev, &opts, map, &info, NULL);
-	if (bow_bitmap_count(map) && !rc && strcmp(file.type, "swap") != 0)
+	if (finds_free(b, spec) && strcmp(file.type, "swap") != 0)
 		fail_msg("%s over %s: %s still reads it", what, base->type, spec);
-	bow_disk_close(dev, NULL);
-	bow_bitmap_free(map);
 }
 
 static void no_signature_is_overlooked_over_a_file_system(void **state)
