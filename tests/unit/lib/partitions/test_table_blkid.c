@@ -232,8 +232,52 @@ static void change(struct bench *b, bool gpt)
 
 /* ---- the comparison ---------------------------------------------------------------- */
 
-static void compare(void)
+/* The entry of this sector that is extended; NULL: there is none. */
+static const uint8_t *extended_in(const uint8_t *sector)
 {
+	for (const uint8_t *e = sector + 446; e < sector + 510; e += 16)
+		if (bow_get32(e + 12) && (e[4] == 0x05 || e[4] == 0x0f || e[4] == 0x85))
+			return e;
+	return NULL;
+}
+
+/*
+ * As of a 2.41 libblkid follows no link that does not lead on, or out of the extended partition.
+ * The kernel does, and what it shows as partitions is in use.
+ */
+static bool has_link_that_is_left_out(const struct bench *b)
+{
+	const uint8_t *first = extended_in(b->disk), *e = first;
+	uint64_t start = first ? bow_get32(first + 8) : 0, at = start, next;
+
+	for (unsigned i = 0; e && i < BOWIMG_PARTITIONS_MAX * 2; i++, at = next) {
+		e = extended_in(b->disk + at * b->unit);
+		next = e ? start + bow_get32(e + 8) : at;
+		if (e && (next <= at || next + bow_get32(e + 12) > start + bow_get32(first + 12)))
+			return true;
+	}
+	return false;
+}
+
+/* Leave out of ours what libblkid does not reach: logical partitions, from some number on. */
+static void leave_out(const struct bench *b)
+{
+	uint32_t last = 4, n = 0;
+
+	if (blkid_get_library_version(NULL, NULL) < 2400 || strcmp(ours.kind, "dos") != 0 ||
+	    !has_link_that_is_left_out(b))
+		return;
+	for (uint32_t i = 0; i < theirs.count; i++)
+		last = bow_max(last, theirs.parts[i].number);
+	for (uint32_t i = 0; i < ours.count; i++)
+		if (ours.parts[i].number <= last)
+			ours.parts[n++] = ours.parts[i];
+	ours.count = n;
+}
+
+static void compare(const struct bench *b)
+{
+	leave_out(b);
 	if (strcmp(ours.kind, theirs.kind) != 0 || ours.count != theirs.count)
 		fail_msg("%u of \"%s\", but libblkid: %u of \"%s\"", ours.count, ours.kind,
 			 theirs.count, theirs.kind);
@@ -279,7 +323,7 @@ static int one_table(struct bench *b, bool gpt, bool changed)
 		fail_msg("a sound table was refused: %s", err.message);
 	if (!rc && ours.kind[0]) {
 		ask_blkid(b);
-		compare();
+		compare(b);
 	}
 	bow_disk_close(b->dev, NULL);
 	return count;
