@@ -51,6 +51,13 @@ void ext_image_teardown(struct ext_image *x)
 	host_remove_tree(x->dir);
 }
 
+int ext_image_lower(const char *options, const char *path)
+{
+	return strstr(options, EXT_REVISION_0)
+		       ? host_run("debugfs -w -R 'set_super_value rev_level 0' %s", path)
+		       : 0;
+}
+
 void ext_image_make(struct ext_image *x, const char *options, unsigned kib)
 {
 	const char *tools[] = {"mke2fs", "debugfs", "dumpe2fs", "e2fsck"};
@@ -58,7 +65,8 @@ void ext_image_make(struct ext_image *x, const char *options, unsigned kib)
 	for (size_t i = 0; i < sizeof(tools) / sizeof(tools[0]); i++)
 		host_require(host_has_tool(tools[i]), tools[i]);
 	assert_int_equal(host_run("rm -f %s && truncate -s %uK %s", x->path, kib, x->path), 0);
-	if (host_run("mke2fs -q -F -d %s %s %s", x->files, options, x->path))
+	if (host_run("mke2fs -q -F -d %s %s %s", x->files, options, x->path) ||
+	    ext_image_lower(options, x->path))
 		fail_msg("mke2fs %s failed", options);
 	/* Every third file goes; debugfs' own exit status says nothing. */
 	assert_int_equal(host_run("for i in 0 3 6 9 12 15 18 21; do echo rm f$i; done > %s/cmd && "

@@ -9,6 +9,12 @@
 #include "lib/disk/disk.h"
 #include "host.h"
 
+/* These options are for the first revision of the format, which mke2fs makes no more (1.47.1). */
+#define EXT_REVISION_0 "-O none -I 128"
+
+/* What mke2fs has made by these options: make it of that revision, if they say so. */
+int ext_image_lower(const char *options, const char *path);
+
 struct ext_image {
 	char dir[HOST_PATH_BYTES]; /* holds all of the following */
 	char files[HOST_PATH_BYTES + 16], path[HOST_PATH_BYTES + 16];

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "diff_pair.h"
+#include "ext_image.h"
 #include "host.h"
 
 static char dir[HOST_PATH_BYTES];
@@ -50,9 +51,14 @@ static int teardown(void **state)
 /* Make the image; `script` (debugfs) and `shell` change a copy of it. */
 static void make(const char *options, const char *script, const char *shell)
 {
+	char before[HOST_PATH_BYTES + 8];
+
+	snprintf(before, sizeof(before), "%s/before", dir);
 	if (host_run("cd %s && rm -f before now && truncate -s 40M before && "
-		     "mke2fs -q -F -d t %s before && cp --sparse=always before now",
-		     dir, options))
+		     "mke2fs -q -F -d t %s before",
+		     dir, options) ||
+	    ext_image_lower(options, before) ||
+	    host_run("cd %s && cp --sparse=always before now", dir))
 		fail_msg("mke2fs %s failed", options);
 	assert_int_equal(host_run("cd %s && printf '%s' > script && debugfs -w -f script now", dir,
 				  script),
@@ -104,7 +110,7 @@ static const char *const kinds[] = {
 	"-t ext4 -O inline_data -I 256",
 	"-t ext4 -b 1024 -O ^extents,^64bit",
 	"-t ext3 -b 2048",
-	"-t ext2 -b 1024 -O none -r 0",
+	("-t ext2 -b 1024 " EXT_REVISION_0),
 	"-t ext2 -b 4096 -O ^dir_index",
 	"-t ext4 -b 1024 -O bigalloc -C 4096",
 	"-t ext4 -b 1024 -O meta_bg,^resize_inode",

@@ -31,7 +31,7 @@ struct kind {
 
 static const struct kind kinds[] = {
 	{"-t ext2 -b 1024", 20000, "ext2, 1024-byte blocks"},
-	{"-t ext2 -b 1024 -r 0 -O none", 9001, "ext2, 1024-byte blocks"},
+	{"-t ext2 -b 1024 " EXT_REVISION_0, 9001, "ext2, 1024-byte blocks"},
 	{"-t ext2 -b 4096 -O ^sparse_super,^resize_inode", 70002, "ext2, 4096-byte blocks"},
 	{"-t ext2 -b 1024 -g 256", 9000, "ext2, 1024-byte blocks"},
 	{"-t ext3 -b 2048", 40003, "ext3, 2048-byte blocks"},
