@@ -84,7 +84,10 @@ static uint64_t field(const char *dump, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-/* "  Free blocks: 17-30, 45": with clusters, each number is the first block of one. */
+/*
+ * "  Free blocks: 17-30, 45": with clusters, each number is the first block of one; as of 1.47.2
+ * the second of a range is the last block of one.
+ */
 static void mark_line(bool *is_free, uint64_t blocks, uint64_t ratio, const char *at)
 {
 	while (*at != '\n' && *at != '\0') {
@@ -95,7 +98,9 @@ static void mark_line(bool *is_free, uint64_t blocks, uint64_t ratio, const char
 			break;
 		if (*end == '-')
 			last = strtoull(end + 1, &end, 10);
-		for (uint64_t b = first; b < last + ratio && b < blocks; b++)
+		if ((last - first) % ratio == 0)
+			last += ratio - 1;
+		for (uint64_t b = first; b <= last && b < blocks; b++)
 			is_free[b] = true;
 		at = *end == ',' ? end + 1 : end;
 	}
