@@ -118,30 +118,28 @@ static void redo_after_kill(const struct bow_dirty_set *set)
 	r->valid = 0;
 }
 
-static int map(struct bow_dirty_set *set, int fd)
+/* Returns false, with errno, if there is no memory. */
+static bool map(struct bow_dirty_set *set, int fd)
 {
 	int flags = fd > 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
 	void *p =
 		mmap(NULL, store_bytes(set->n), PROT_READ | PROT_WRITE, flags, fd > 0 ? fd : -1, 0);
 
 	if (p == MAP_FAILED)
-		return -errno;
+		return false;
 	set->store = p;
 	set->list = set->store->list;
 	set->data = (uint8_t *)p + data_off(set->n);
-	return 0;
+	return true;
 }
 
 /* Begin an empty file. The magic comes last, so that a half-written file fits nothing. */
 static int begin(struct bow_dirty_set *set, const struct bow_writeback_options *opts, uint64_t size)
 {
-	int rc;
-
 	if (ftruncate(opts->file, 0) < 0 || ftruncate(opts->file, (off_t)store_bytes(set->n)) < 0)
 		return -errno;
-	rc = map(set, opts->file);
-	if (rc)
-		return rc;
+	if (!map(set, opts->file))
+		return -errno;
 	set->store->attach = opts->attach;
 	set->store->size = size;
 	in_order();
@@ -159,13 +157,11 @@ static int open_file(struct bow_dirty_set *set, const struct bow_writeback_optio
 		     uint64_t size, bool *lost)
 {
 	off_t bytes = lseek(opts->file, 0, SEEK_END);
-	int rc;
 
 	*lost = bytes > 0;
 	if (bytes == (off_t)store_bytes(set->n)) {
-		rc = map(set, opts->file);
-		if (rc)
-			return rc;
+		if (!map(set, opts->file))
+			return -errno;
 		*lost = set->store->magic && owes_any(set);
 		if (fits(set->store, opts->attach, size)) {
 			*lost = false;
@@ -181,7 +177,9 @@ int bow_store_open(struct bow_dirty_set *set, const struct bow_writeback_options
 		   uint64_t size, bool *lost)
 {
 	*lost = false;
-	return opts->file > 0 ? open_file(set, opts, size, lost) : map(set, 0);
+	if (opts->file > 0)
+		return open_file(set, opts, size, lost);
+	return map(set, 0) ? 0 : -errno;
 }
 
 void bow_store_release(struct bow_dirty_set *set)
