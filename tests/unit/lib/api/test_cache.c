@@ -185,6 +185,15 @@ static unsigned number_of(const char *name, unsigned otherwise)
 	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
 }
 
+/* On a slow machine a process may be killed before it has done anything: let most of them begin. */
+static void await_answers(unsigned more)
+{
+	unsigned until = atomic_load(&f.world->answers) + more;
+
+	for (unsigned i = 0; i < 100000 && atomic_load(&f.world->answers) < until; i++)
+		usleep(100);
+}
+
 static void test_a_killed_process_loses_nothing_that_was_answered(void **state)
 {
 	unsigned kills = number_of("KILLS", 60);
@@ -198,14 +207,16 @@ static void test_a_killed_process_loses_nothing_that_was_answered(void **state)
 		assert_true(pid >= 0);
 		if (!pid)
 			child(life);
-		usleep(30000 + rng_below(&r, 60000)); /* the first ones go into its beginning */
+		if (life % 4)
+			await_answers(1 + rng_below(&r, 20));
+		usleep(rng_below(&r, life % 4 ? 5000 : 60000));
 		kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		if (!WIFSIGNALED(status))
 			fail_msg("life %u", life);
 	}
 	printf("# %u processes were killed, %u requests answered\n", kills, f.world->answers);
-	assert_true(f.world->answers > kills);
+	assert_true(f.world->answers >= kills / 4 * 3);
 	assert_int_equal(open_disk(true), 0);
 	find_all();
 	assert_int_equal(bowimg_disk_close(f.disk, NULL), 0);
