@@ -451,29 +451,6 @@ sum_of_device() {
 	rolled_back
 }
 
-@test "--all ends what was beside the disk, too" {
-	marked
-	up
-	expect 0 attach --before=here disk.img
-	was=$output
-	expect 0 detach --all
-	[ ! -e "/sys/block/${was##*/}/loop" ]
-	[ -e mnt/late ]
-	expect 0 attach --before disk.img
-	expect 0 umount --all
-	nothing_left
-	expect 0 attach --before=here disk.img
-	up
-	expect 0 umount --all
-	nothing_left
-	attach_loop disk.img
-	expect 0 mount --before=here disk.img old
-	expect 0 umount --all
-	[ -b "$device" ] && [ "$(own_mounts | grep -c "$T/old")" -eq 0 ]
-	expect 0 detach --all
-	rolled_back
-}
-
 @test "a process that is killed takes what it shows with it, whichever came first" {
 	marked
 	# first, second, how both end

@@ -181,3 +181,28 @@ apart() {
 		"$BOWIMG" detach a.img
 	EOF
 }
+
+@test "--all ends what shows a disk as it was, too, beside the disk or alone" {
+	apart <<-'EOF'
+		"$BOWIMG" mark a.img here
+		"$BOWIMG" mount a.img mnt
+		was=$("$BOWIMG" attach --before=here a.img)
+		"$BOWIMG" detach --all
+		[ ! -e "/sys/block/${was##*/}/loop" ]
+		mountpoint -q mnt
+		"$BOWIMG" attach --before a.img
+		"$BOWIMG" umount --all
+		is "$("$BOWIMG" list --json)" '[]'
+		"$BOWIMG" attach --before=here a.img
+		"$BOWIMG" mount a.img mnt
+		"$BOWIMG" umount --all
+		is "$("$BOWIMG" list --json)" '[]'
+		device=$("$BOWIMG" attach a.img)
+		"$BOWIMG" mount --before=here a.img old
+		"$BOWIMG" umount --all
+		[ -e "/sys/block/${device##*/}/loop" ]
+		is "$(grep -c " $T/old " /proc/self/mounts)" 0
+		"$BOWIMG" detach --all
+		is "$("$BOWIMG" list --json)" '[]'
+	EOF
+}
