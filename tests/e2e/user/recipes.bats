@@ -231,6 +231,11 @@ guest_boots() {
 	[ "$(sum vm.img)" = "$before" ]
 }
 
+teardown() {
+	[ -z "${made:-}" ] || rmdir "$made"
+	common_teardown
+}
+
 # libguestfs boots a machine of its own, of this kernel, and emulates it.
 guestfish_works() {
 	requires nbdkit guestfish
@@ -240,6 +245,8 @@ guestfish_works() {
 	export SUPERMIN_KERNEL=$VM/boot/vmlinuz-$vm_version SUPERMIN_MODULES=$VM/lib/modules/$vm_version
 	export LIBGUESTFS_CACHEDIR=$BATS_FILE_TMPDIR/guestfs LIBGUESTFS_BACKEND_SETTINGS=force_tcg
 	mkdir -p "$LIBGUESTFS_CACHEDIR"
+	# supermin wants it to be there, whichever modules it is given; a machine without kernels has none.
+	[ -d /lib/modules ] || { requires root; mkdir /lib/modules; made=/lib/modules; }
 	requires sfdisk mkfs.vfat mkswap
 	cloud_disk disk.img
 	before=$(sum disk.img)
