@@ -25,20 +25,11 @@
 #include <unistd.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/in_order.h"
 #include "lib/blocks/bits.h"
 #include "lib/engine/carry.h"
 
 #define MAGIC UINT64_C(0x3272726163776f62) /* "bowcarr2" */
-
-/*
- * Stores before this call happen before stores behind it. Only a kill ends this process while the
- * machine goes on, and the processor has finished every store up to that moment; so only the
- * compiler must keep the order.
- */
-static void in_order(void)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-}
 
 static size_t file_bytes(const struct bow_engine *img)
 {
@@ -78,7 +69,7 @@ static int begin(const struct bow_engine *img, int fd, struct bow_carry **out)
 	memcpy(c->uuid, img->sb.uuid, sizeof(c->uuid));
 	c->blocks = img->blocks.count;
 	c->updates[0] = c->updates[1] = img->sb.updates;
-	in_order();
+	bow_in_order();
 	c->magic = MAGIC;
 	*out = c;
 	return 0;
@@ -125,12 +116,12 @@ void bow_carry_announce_super(struct bow_engine *img)
 {
 	if (img->carry)
 		img->carry->updates[1] = img->sb.updates + 1;
-	in_order();
+	bow_in_order();
 }
 
 void bow_carry_note_super(struct bow_engine *img)
 {
-	in_order();
+	bow_in_order();
 	if (img->carry)
 		img->carry->updates[0] = img->sb.updates;
 }
@@ -147,7 +138,7 @@ static void add_zero_pending(struct bow_carried_zeros *list, uint64_t start, uin
 		return;
 	}
 	list->runs[list->n] = (struct bow_run){start, n};
-	in_order();
+	bow_in_order();
 	list->n++;
 }
 
@@ -158,7 +149,7 @@ void bow_carry_zero_pending(struct bow_engine *img, uint64_t start, uint64_t n)
 
 	if (img->carrying && c->lists[c->current].n < BOW_ZERO_PENDING_MAX)
 		add_zero_pending(&c->lists[c->current], start, n);
-	in_order();
+	bow_in_order();
 }
 
 /* The leader's are logged; those in the queue are left. */
@@ -197,7 +188,7 @@ void bow_carry_zero_done(struct bow_engine *img, uint64_t start, uint64_t n)
 {
 	if (img->carrying)
 		fill_zero_done(img->carry, start, n, true);
-	in_order();
+	bow_in_order();
 }
 
 void bow_carry_zero_done_logged(struct bow_engine *img, uint64_t start, uint64_t n)

@@ -10,7 +10,6 @@
 #include <libnbd.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/uri.h"
@@ -85,14 +84,6 @@ static int try(struct bow_nbd_known *known, const struct bow_nbd_way *way, struc
 	return rc;
 }
 
-static void pause_for(unsigned ms)
-{
-	struct timespec left = {.tv_nsec = ms * 1000000L};
-
-	while (nanosleep(&left, &left) < 0 && errno == EINTR)
-		;
-}
-
 static void tell(const struct bow_nbd_known *known)
 {
 	char server[PATH_MAX], text[PATH_MAX + 64];
@@ -120,7 +111,7 @@ int bow_nbd_again(struct bow_nbd_known *known, struct bow_wire **out, struct bow
 		rc = try(known, &way, out, &last);
 		if (rc == -EAGAIN) {
 			bow_silence_check(&silence);
-			pause_for(PAUSE_MS);
+			bow_sleep_ms(PAUSE_MS);
 		}
 	}
 	if (!rc) {

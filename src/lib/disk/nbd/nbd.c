@@ -15,9 +15,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "lib/base/bytes.h"
+#include "lib/base/clock.h"
 #include "lib/base/crew.h"
 #include "lib/disk/nbd/link.h"
 #include "lib/disk/nbd/sectors.h"
@@ -223,14 +223,11 @@ static int remote_extent(struct bowimg_disk *dev, uint64_t off, bool *hole, uint
 
 static int remote_settle(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
 {
-	struct timespec left = {.tv_sec = SETTLE_MS / 1000, .tv_nsec = SETTLE_MS % 1000 * 1000000L};
-
 	(void)off;
 	/* Only a caller that drops everything comes after a process that did not detach. */
 	if (bytes > 0)
 		return 0;
-	while (nanosleep(&left, &left) < 0 && errno == EINTR)
-		;
+	bow_sleep_ms(SETTLE_MS);
 	return dev->readonly ? 0 : remote_flush(dev);
 }
 

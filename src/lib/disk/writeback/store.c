@@ -16,21 +16,15 @@
  * Failure modes: a file of another attach is emptied, and if something of it was not written, that
  * is said. The content is believed only inside the bounds of the disk, and only once for a block.
  */
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/base/bytes.h"
+#include "lib/base/in_order.h"
 #include "lib/disk/writeback/private.h"
 
 #define MAGIC UINT64_C(0x3168636163776f62) /* "bowcach1" */
-
-/* Stores before this call happen before stores behind it: see carry.c. */
-static void in_order(void)
-{
-	atomic_signal_fence(memory_order_seq_cst);
-}
 
 static size_t data_off(uint32_t n)
 {
@@ -49,21 +43,21 @@ static size_t store_bytes(uint32_t n)
 void bow_store_begin(struct bow_dirty *d, uint64_t blk)
 {
 	d->blk = blk;
-	in_order();
+	bow_in_order();
 	d->state = BOW_FILLING;
 }
 
 /* The content is there. */
 void bow_store_answer(struct bow_dirty *d)
 {
-	in_order();
+	bow_in_order();
 	d->state = BOW_DIRTY;
-	in_order();
+	bow_in_order();
 }
 
 void bow_store_end(struct bow_dirty *d, enum bow_dirty_state state)
 {
-	in_order();
+	bow_in_order();
 	d->state = state;
 }
 
@@ -83,13 +77,13 @@ void bow_store_change(struct bow_dirty_set *set, const struct bow_dirty *d, cons
 	r->off = off;
 	r->bytes = bytes;
 	memcpy(r->data, buf, bytes);
-	in_order();
+	bow_in_order();
 	r->valid = 1;
-	in_order();
+	bow_in_order();
 	redo(set);
-	in_order();
+	bow_in_order();
 	r->valid = 0;
-	in_order();
+	bow_in_order();
 }
 
 /* ---- whose it is ----------------------------------------------------------------------- */
@@ -142,7 +136,7 @@ static int begin(struct bow_dirty_set *set, const struct bow_writeback_options *
 		return -errno;
 	set->store->attach = opts->attach;
 	set->store->size = size;
-	in_order();
+	bow_in_order();
 	set->store->magic = MAGIC;
 	return 0;
 }
