@@ -233,7 +233,7 @@ by_server() {
 	up_at() {
 		mkdir -p mnt fuse
 		expect 0 attach --fuse fuse "$image"
-		within 60 fuse2fs -o fakeroot fuse/disk mnt
+		within 60 fuse2fs -o fakeroot "$T/fuse/disk" mnt
 	}
 	down_at() {
 		within 60 umount mnt
