@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "lib/base/crew.h"
+#include "lib/base/gate.h"
 #include "lib/checkpoint/checkpoint.h"
 
 #define BOW_REQUEST_BLK 256u	   /* most blocks of one write: 1 MiB */
@@ -22,12 +23,13 @@ struct bow_ticket {
 	struct bow_ticket *next;
 	const struct bow_entry *entries;
 	uint32_t n;
-	bool done;
+	struct bow_gate *gate; /* where its thread sleeps */
+	atomic_bool done;      /* the leader touches it no more */
 	int result;
 	struct bowimg_error err;
 };
 
-/* How many tickets are, and were, in the queue: see gather.c. Guarded by img->lock. */
+/* How many tickets are, and were, in the queue: see leader/gather.c. Guarded by img->lock. */
 struct bow_gather {
 	pthread_cond_t complete; /* as many are queued as are expected */
 	bool waiting;		 /* the leader */
@@ -70,8 +72,8 @@ struct bow_engine {
 	/*
 	 * `lock` guards everything down to the leader's part, and is never held over I/O. `changed`
 	 * is signalled when a request ends, or the tail has grown; `stepped_down` when the leader
-	 * steps down, and tickets may be done. Whoever waits for the log would else be woken by
-	 * each request that ends.
+	 * steps down for one that wants to lead. Whoever waits for its entries sleeps at a gate of
+	 * their round, and is woken by nothing else.
 	 */
 	pthread_mutex_t lock;
 	pthread_cond_t changed, stepped_down;
@@ -103,11 +105,15 @@ struct bow_engine {
 	struct bow_bitmap *zero_done_ready; /* those whose data is past a barrier */
 	uint64_t moves; /* raised when a read in flight may have to look again */
 	bool growing, logging_zero_done, leading; /* one thread each */
+	unsigned want_to_lead;			  /* threads in bow_engine_lead() */
+	bool passed_on, passed_to_queue;	  /* one of them leads now, or one of the queue */
 	int failed;				  /* -errno of what was latched: no more writes */
 	/* Percent of the free space, and of what the host allows, whose use was announced. */
 	unsigned warned, host_warned;
 	uint64_t unasked_blk; /* prepared since the host was asked */
 	struct bow_ticket *queue, **queue_end;
+	struct bow_gate gates[2]; /* of the round that takes the queue, and of the one before */
+	unsigned round;		  /* that takes the queue: even or odd */
 	struct bow_gather gather;
 	struct bow_entry zero_pending[BOW_ZERO_PENDING_MAX];
 	uint32_t n_zero_pending, led_zero_pending; /* waiting, and being logged */
@@ -238,7 +244,23 @@ int bow_engine_fail(struct bow_engine *img, int rc);
 /* With img->lock held: -EIO with a message if an error is latched. */
 int bow_engine_failed(struct bow_engine *img, struct bowimg_error *err);
 
-/* ---- log.c: the leader, batches, segments ---------------------------------------- */
+/* ---- log.c: rounds of the log, segments, barriers -------------------------------- */
+
+/* Only for the leader: log pending zeros and tickets in their order, and pass a barrier. */
+int bow_engine_log_round(struct bow_engine *img, const struct bow_ticket *t,
+			 struct bowimg_error *err);
+/* Only for the leader, past the barriers of all records so far: go on in a new segment. Rule 5. */
+int bow_engine_switch_segment(struct bow_engine *img, struct bowimg_error *err);
+/* With img->lock held: queue a pending zero. Returns false if the queue is full. */
+bool bow_engine_queue_zero_pending(struct bow_engine *img, uint64_t start, uint64_t n);
+/* Pass one barrier (none with durability=process). A failed one is latched. */
+int bow_engine_barrier(struct bow_engine *img, struct bowimg_error *err);
+/* With img->lock held: make the tail `need` blocks longer than its used part. Drops the lock. */
+int bow_engine_grow(struct bow_engine *img, uint64_t need, struct bowimg_error *err);
+/* Write the superblock. Only for the leader, or before there are other threads. */
+int bow_engine_write_super(struct bow_engine *img, struct bowimg_error *err);
+
+/* ---- leader/leader.c ------------------------------------------------------------- */
 
 /*
  * Log n entries together with all that wait, and pass a barrier; n may be 0. Returns when all of it
@@ -246,23 +268,14 @@ int bow_engine_failed(struct bow_engine *img, struct bowimg_error *err);
  */
 int bow_engine_log(struct bow_engine *img, const struct bow_entry *entries, uint32_t n,
 		   struct bowimg_error *err);
-/* With img->lock held: queue a pending zero. Returns false if the queue is full. */
-bool bow_engine_queue_zero_pending(struct bow_engine *img, uint64_t start, uint64_t n);
 /* If the request holds a block of the newest log segment, go on in a new segment. */
 int bow_engine_leave_segment(struct bow_engine *img, const struct bow_request *req,
 			     struct bowimg_error *err);
-/* Pass one barrier (none with durability=process). A failed one is latched. */
-int bow_engine_barrier(struct bow_engine *img, struct bowimg_error *err);
-/* With img->lock held: make the tail `need` blocks longer than its used part. Drops the lock. */
-int bow_engine_grow(struct bow_engine *img, uint64_t need, struct bowimg_error *err);
 /* Become the leader; step down. Both take the lock. */
 void bow_engine_lead(struct bow_engine *img);
 void bow_engine_step_down(struct bow_engine *img);
 
-/* Write the superblock. Only for the leader, or before there are other threads. */
-int bow_engine_write_super(struct bow_engine *img, struct bowimg_error *err);
-
-/* ---- gather.c: all with img->lock held -------------------------------------------- */
+/* ---- leader/gather.c: all with img->lock held -------------------------------------------- */
 
 int bow_gather_init(struct bow_gather *g); /* -ENOMEM, -EAGAIN */
 void bow_gather_release(struct bow_gather *g);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log's leader. Requests queue their entries. A thread that finds no leader becomes it: it
- * takes the whole queue, writes it as one record (more only if one cannot hold it), passes one
- * barrier, and wakes the others. So all requests that came meanwhile share one barrier.
+ * What the leader of the log does (leader/leader.c): all that waits is one record, or more if one
+ * cannot hold it, and passes one barrier. When a segment is full, the log goes on in another one.
  *
  * Order [I1, I2, I4]: a record is written only after the one before it is past its barrier (rule
  * 1); the first record of a new segment only after its header is past a barrier and the superblock
@@ -33,23 +32,6 @@ int bow_engine_barrier(struct bow_engine *img, struct bowimg_error *err)
 	atomic_fetch_add(&img->barriers, 1);
 	rc = bow_disk_flush(img->dev, err);
 	return rc ? bow_engine_fail(img, rc) : 0;
-}
-
-void bow_engine_lead(struct bow_engine *img)
-{
-	pthread_mutex_lock(&img->lock);
-	while (img->leading)
-		pthread_cond_wait(&img->stepped_down, &img->lock);
-	img->leading = true;
-	pthread_mutex_unlock(&img->lock);
-}
-
-void bow_engine_step_down(struct bow_engine *img)
-{
-	pthread_mutex_lock(&img->lock);
-	img->leading = false;
-	pthread_cond_broadcast(&img->stepped_down);
-	pthread_mutex_unlock(&img->lock);
 }
 
 /* The room for the last step's plan moves along: growth must not use it up. */
@@ -148,8 +130,7 @@ int bow_engine_write_super(struct bow_engine *img, struct bowimg_error *err)
 	return 0;
 }
 
-/* Rule 5. Only for the leader; all records so far are past their barriers. */
-static int switch_segment(struct bow_engine *img, struct bowimg_error *err)
+int bow_engine_switch_segment(struct bow_engine *img, struct bowimg_error *err)
 {
 	const struct bow_segment_header left = img->log.newest;
 	uint64_t start = 0, n = 0;
@@ -214,7 +195,7 @@ static int add_entries(struct batch *b, const struct bow_entry *e, uint32_t n,
 		uint32_t room = bow_log_room(&b->img->log);
 
 		if (!room) {
-			rc = switch_segment(b->img, err);
+			rc = bow_engine_switch_segment(b->img, err);
 		} else if (b->n == room) {
 			rc = flush_batch(b, err);
 		} else {
@@ -230,7 +211,8 @@ static int add_entries(struct batch *b, const struct bow_entry *e, uint32_t n,
 }
 
 /* Pending zeros and tickets, in the order they came, and one barrier behind the last. */
-static int log_round(struct bow_engine *img, const struct bow_ticket *t, struct bowimg_error *err)
+int bow_engine_log_round(struct bow_engine *img, const struct bow_ticket *t,
+			 struct bowimg_error *err)
 {
 	struct batch b = {.img = img};
 	int rc = add_entries(&b, img->led, img->led_zero_pending, err);
@@ -241,93 +223,6 @@ static int log_round(struct bow_engine *img, const struct bow_ticket *t, struct 
 		rc = flush_batch(&b, err);
 	/* Half a round is in the log: its requests must not report that nothing happened. */
 	return rc && b.written ? bow_engine_fail(img, rc) : rc;
-}
-
-static void take_zero_pending(struct bow_engine *img)
-{
-	memcpy(img->led, img->zero_pending, img->n_zero_pending * sizeof(img->led[0]));
-	img->led_zero_pending = img->n_zero_pending;
-	img->n_zero_pending = 0;
-}
-
-/* Pending zeros of a round that failed wait for the next; the queue keeps room for them. */
-static void take_back_zero_pending(struct bow_engine *img)
-{
-	memmove(img->zero_pending + img->led_zero_pending, img->zero_pending,
-		img->n_zero_pending * sizeof(img->zero_pending[0]));
-	memcpy(img->zero_pending, img->led, img->led_zero_pending * sizeof(img->led[0]));
-	img->n_zero_pending += img->led_zero_pending;
-}
-
-static void finish_tickets(struct bow_ticket *t, int rc, const struct bowimg_error *err)
-{
-	struct bow_ticket *next;
-
-	for (; t; t = next) {
-		next = t->next; /* t belongs to its thread again once it is done */
-		t->result = rc;
-		if (rc)
-			t->err = *err;
-		t->done = true;
-	}
-}
-
-/* With the lock held, and leading: log everything that waits. */
-static void lead_round(struct bow_engine *img)
-{
-	struct bow_ticket *tickets;
-	struct bowimg_error err;
-	int rc;
-
-	bow_err_clear(&err);
-	if (img->opts.durability != BOWIMG_DURABILITY_PROCESS)
-		bow_gather_wait(&img->gather, &img->lock);
-	tickets = img->queue;
-	img->queue = NULL;
-	img->queue_end = &img->queue;
-	bow_gather_begin(&img->gather);
-	rc = bow_engine_failed(img, &err);
-	if (rc) {
-		finish_tickets(tickets, rc, &err);
-		return;
-	}
-	take_zero_pending(img);
-	pthread_mutex_unlock(&img->lock);
-	rc = log_round(img, tickets, &err);
-	pthread_mutex_lock(&img->lock);
-	bow_gather_end(&img->gather);
-	if (rc)
-		take_back_zero_pending(img);
-	else if (img->led_zero_pending)
-		bow_carry_zero_pending_logged(img);
-	img->led_zero_pending = 0;
-	finish_tickets(tickets, rc, &err);
-}
-
-int bow_engine_log(struct bow_engine *img, const struct bow_entry *entries, uint32_t n,
-		   struct bowimg_error *err)
-{
-	struct bow_ticket t = {.entries = entries, .n = n};
-
-	pthread_mutex_lock(&img->lock);
-	*img->queue_end = &t;
-	/* A ticket is off the queue before it is done, so the queue never outlives it. */
-	img->queue_end = &t.next; /* cppcheck-suppress autoVariables */
-	bow_gather_join(&img->gather);
-	while (!t.done) {
-		if (img->leading) {
-			pthread_cond_wait(&img->stepped_down, &img->lock);
-			continue;
-		}
-		img->leading = true;
-		lead_round(img);
-		img->leading = false;
-		pthread_cond_broadcast(&img->stepped_down);
-	}
-	pthread_mutex_unlock(&img->lock);
-	if (t.result && err)
-		*err = t.err;
-	return t.result;
 }
 
 bool bow_engine_queue_zero_pending(struct bow_engine *img, uint64_t start, uint64_t n)
@@ -349,17 +244,4 @@ bool bow_engine_queue_zero_pending(struct bow_engine *img, uint64_t start, uint6
 	}
 	bow_carry_zero_pending(img, start, n);
 	return true;
-}
-
-int bow_engine_leave_segment(struct bow_engine *img, const struct bow_request *req,
-			     struct bowimg_error *err)
-{
-	const struct bow_super *sb = &img->sb;
-	int rc = 0;
-
-	bow_engine_lead(img);
-	if (sb->seg_blk < req->first + req->count && req->first < sb->seg_blk + sb->seg_len_blk)
-		rc = switch_segment(img, err);
-	bow_engine_step_down(img);
-	return rc;
 }
