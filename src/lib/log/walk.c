@@ -45,6 +45,7 @@ void bow_walk_release(struct bow_walk *w)
 	bow_segment_release(&w->segment);
 	free(w->prologue.froms);
 	bow_rangemap_free(w->prologue.noted);
+	bow_map_ahead_free(w->map_ahead);
 	free(w->buf);
 	free(w->redo);
 	memset(w, 0, sizeof(*w));
@@ -176,8 +177,10 @@ static int visit_record(struct bow_walk *w, const uint8_t *record, const struct 
 	bow_record_entry(record, i - 1, &e);
 	if (e.type == BOW_ENTRY_MARK && v->mark)
 		rc = v->mark(v->ctx, w, &e, err);
+	w->record = record;
 	while (i-- > 0 && !rc) {
 		bow_record_entry(record, i, &e);
+		w->index = i;
 		w->entries++;
 		rc = check_put(w, &e, err);
 		if (!rc && v->entry)

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Where prepare puts blocks and entries: the free space, or the tail. */
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/bytes.h"
+#include "lib/disk/scatter.h"
 #include "lib/verbs/prepare.h"
 
 uint64_t bow_prepare_park(struct prepare *p, uint64_t least, uint64_t most, uint64_t *start)
@@ -27,11 +30,41 @@ int bow_prepare_no_room(const struct prepare *p, struct bowimg_error *err)
 	return -ENOSPC;
 }
 
+/*
+ * A fragmented map has a block for each 128 MiB, each at a place of its own. Nothing points to what
+ * is parked until the barrier before the superblock, so that any order will do (rule 12).
+ */
+struct bow_parked {
+	uint32_t n;
+	uint64_t blk[BOW_SCATTER_MAX];
+	uint8_t bytes[BOW_SCATTER_MAX][BOW_BLOCK];
+};
+
+int bow_prepare_write_parked(struct prepare *p, struct bowimg_error *err)
+{
+	struct bow_parked *k = p->parked;
+	uint32_t n = k ? k->n : 0;
+
+	if (!n)
+		return 0;
+	k->n = 0;
+	return bow_disk_write_scattered(p->dev, k->blk, n, k->bytes, err);
+}
+
 int bow_prepare_write_block(struct prepare *p, const void *block, uint64_t blk,
 			    struct bowimg_error *err)
 {
-	return p->plan->dry_run ? 0
-				: bow_disk_write(p->dev, block, BOW_BLOCK, blk * BOW_BLOCK, err);
+	struct bow_parked *k = p->parked;
+
+	if (p->plan->dry_run)
+		return 0;
+	if (!k)
+		p->parked = k = calloc(1, sizeof(*k));
+	if (!k)
+		return bow_err_errno(err, -ENOMEM, "cannot park the checkpoint's blocks");
+	memcpy(k->bytes[k->n], block, BOW_BLOCK);
+	k->blk[k->n++] = blk;
+	return k->n == BOW_SCATTER_MAX ? bow_prepare_write_parked(p, err) : 0;
 }
 
 int bow_prepare_new_segment(struct prepare *p, struct bowimg_error *err)

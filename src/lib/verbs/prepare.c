@@ -47,6 +47,8 @@ static int park_all(struct prepare *p, struct bowimg_error *err)
 		rc = park_block0(p, err);
 	if (!rc)
 		rc = bow_prepare_save_map(p, err);
+	if (!rc)
+		rc = bow_prepare_write_parked(p, err);
 	/* Without room for the engine's reserve and one backup, the first write would fail. */
 	if (!rc && !p->tail && p->plan->on_full != BOWIMG_ON_FULL_TAIL &&
 	    p->alloc.free_blk < reserve) {
@@ -220,6 +222,7 @@ int bow_prepare_dev(struct bowimg_disk *dev, const struct bow_prepare_plan *plan
 		rc = run(p, report, err);
 	bow_log_release(&p->log);
 	bow_blocks_release(&p->blocks);
+	free(p->parked);
 	free(p);
 	return rc;
 }

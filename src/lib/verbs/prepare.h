@@ -16,7 +16,8 @@ struct prepare {
 	struct bow_blocks blocks;
 	struct bow_alloc alloc;
 	struct bow_log log;
-	bool tail; /* everything is parked past the end of the file */
+	bool tail;		   /* everything is parked past the end of the file */
+	struct bow_parked *parked; /* blocks that are not written yet; NULL: there was none */
 	struct bow_entry entries[BOW_PREPARE_ENTRIES];
 	uint32_t n;
 	uint8_t block0[BOW_BLOCK];
@@ -27,9 +28,10 @@ struct prepare {
 /* Allocate a run of blocks; returns its length. If that is 0, return bow_prepare_no_room(). */
 uint64_t bow_prepare_park(struct prepare *p, uint64_t least, uint64_t most, uint64_t *start);
 int bow_prepare_no_room(const struct prepare *p, struct bowimg_error *err);
-/* Write a block, unless this is a dry run. */
+/* Write a block, with others and before bow_prepare_write_parked() returns. */
 int bow_prepare_write_block(struct prepare *p, const void *block, uint64_t blk,
 			    struct bowimg_error *err);
+int bow_prepare_write_parked(struct prepare *p, struct bowimg_error *err);
 int bow_prepare_new_segment(struct prepare *p, struct bowimg_error *err);
 int bow_prepare_add_entry(struct prepare *p, const struct bow_entry *e, struct bowimg_error *err);
 int bow_prepare_flush_entries(struct prepare *p, struct bowimg_error *err);

@@ -159,3 +159,28 @@ os.fsync(fd)' '{}'
 	[ "$("$BOWIMG" status --json "$uri" | jq -r .state)" = checkpoint ]
 	kill "$(cat pid)"
 }
+
+# islands LEAVES: a map in which every 128 MiB have 40 free blocks, none beside another one.
+islands() {
+	python3 -c '
+import sys
+print("0x0 + 1")
+for leaf in range(int(sys.argv[1])):
+    for blk in range(leaf << 15, (leaf << 15) + 80):
+        print("%#x 0x1000 %s" % (blk << 12, "+?"[blk & 1]))
+    print("%#x %#x +" % ((blk + 1) << 12, (32768 - 80) << 12))' "$1"
+}
+
+@test "the pieces of a fragmented map are written and read many at a time" {
+	expect 0 rollback disk.img
+	truncate -s $((48 * 128))M disk.img
+	islands 48 >free.map
+	far_away
+	crowded 12 Write prepare --free-from=map:free.map "$uri"
+	[ "$status" -eq 0 ]
+	crowded 12 Read status "$uri"
+	[ "$status" -eq 0 ]
+	expect 0 rollback "$uri"
+	here_again
+	cmp -n 209715200 orig.img disk.img
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* Joins neighbours, and asks for all that is left at the same time. */
+#include "lib/disk/scatter.h"
+
+#include <assert.h>
+
+#include "lib/base/bytes.h"
+#include "lib/base/crew.h"
+
+#define BLOCK ((uint64_t)BOWIMG_BLOCK_SIZE)
+
+struct scatter {
+	struct bowimg_disk *dev;
+	const uint64_t *blk;
+	uint8_t *in;	    /* NULL: it is written */
+	const uint8_t *out; /* NULL: it is read */
+	uint32_t runs;
+	uint32_t first[BOW_SCATTER_MAX + 1]; /* of each run, and behind the last */
+	atomic_uint next;		     /* run */
+};
+
+static void find_runs(struct scatter *s, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (i == 0 || s->blk[i] != s->blk[i - 1] + 1)
+			s->first[s->runs++] = i;
+	s->first[s->runs] = n;
+}
+
+static int transfer(const struct scatter *s, uint32_t run, struct bowimg_error *err)
+{
+	uint32_t first = s->first[run];
+	size_t at = first * BLOCK, bytes = (s->first[run + 1] - first) * BLOCK;
+	uint64_t off = s->blk[first] * BLOCK;
+
+	return s->in ? bow_disk_read(s->dev, s->in + at, bytes, off, err)
+		     : bow_disk_write(s->dev, s->out + at, bytes, off, err);
+}
+
+static int work(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
+{
+	struct scatter *s = ctx;
+	unsigned run;
+	int rc = 0;
+
+	(void)number;
+	while (!rc && !atomic_load(stop) && (run = atomic_fetch_add(&s->next, 1)) < s->runs)
+		rc = transfer(s, run, err);
+	return rc;
+}
+
+static int run(struct scatter *s, uint32_t n, struct bowimg_error *err)
+{
+	unsigned threads = bow_crew_size(s->dev->queue_depth);
+
+	assert(n <= BOW_SCATTER_MAX);
+	find_runs(s, n);
+	return bow_crew_run((unsigned)bow_min(threads, bow_max(s->runs, 1)), work, s, err);
+}
+
+int bow_disk_read_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n, void *buf,
+			    struct bowimg_error *err)
+{
+	struct scatter s = {.dev = dev, .blk = blk, .in = buf};
+
+	return run(&s, n, err);
+}
+
+int bow_disk_write_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n,
+			     const void *buf, struct bowimg_error *err)
+{
+	struct scatter s = {.dev = dev, .blk = blk, .out = buf};
+
+	return run(&s, n, err);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Blocks that lie in many places, read or written together. */
+#ifndef BOW_DISK_SCATTER_H
+#define BOW_DISK_SCATTER_H
+
+#include "lib/disk/disk.h"
+
+#define BOW_SCATTER_MAX 256u /* blocks in one call */
+
+/*
+ * Read n blocks of BOWIMG_BLOCK_SIZE bytes, at most BOW_SCATTER_MAX of them: the one with the
+ * number blk[i] into block i of buf. Neighbours in both become one request, and as many requests
+ * are in flight as the disk is worth. Returns 0 or the first failure; buf is then partly filled.
+ */
+int bow_disk_read_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n, void *buf,
+			    struct bowimg_error *err);
+
+/* The same for writing; no block is named twice. After a failure some blocks are written. */
+int bow_disk_write_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n,
+			     const void *buf, struct bowimg_error *err);
+
+#endif
