@@ -1,37 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* From one state of a checkpoint to the next: redo, the superblock, the clean end. */
-#include <stdlib.h>
-#include <string.h>
-
+/* From one state of a checkpoint to the next: the superblock, the clean end. */
 #include "lib/base/bytes.h"
 #include "lib/checkpoint/checkpoint.h"
 
 #define AHEAD_NSEC 2000000 /* 2 ms: longer than a write to the page cache takes */
-
-int bow_checkpoint_redo(struct bow_checkpoint *cp, struct bowimg_error *err)
-{
-	static const size_t most = (size_t)BOW_COPY_MAX_BLK * BOW_BLOCK;
-	uint8_t *buf = NULL;
-	int rc = 0;
-
-	if (cp->redos && !(buf = calloc(1, most)))
-		return bow_err_errno(err, -ENOMEM, "cannot redo the last backups");
-	for (uint32_t i = 0; i < cp->redos && !rc; i++) {
-		const struct bow_redo *r = &cp->redo[i];
-		size_t bytes = bow_super_bytes(&cp->sb, r->source_blk, r->count_blk);
-
-		memset(buf, 0, most);
-		rc = bow_disk_read(cp->dev, buf, bytes, r->source_blk * BOW_BLOCK, err);
-		if (!rc)
-			rc = bow_disk_write(cp->dev, buf, (size_t)r->count_blk * BOW_BLOCK,
-					    r->dest_blk * BOW_BLOCK, err);
-		/* If the block is a piece of the log that moved, it is read from here now. */
-		if (!rc && r->dest_blk < cp->blocks.count)
-			rc = bow_bitmap_set(cp->kept, r->dest_blk, r->count_blk);
-	}
-	free(buf);
-	return rc ? rc : bow_disk_flush(cp->dev, err);
-}
 
 int bow_super_leave_clean(struct bowimg_disk *dev, struct bow_super *sb, bool was_clean,
 			  struct bowimg_error *err)
