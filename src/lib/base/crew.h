@@ -11,7 +11,7 @@
 
 #include "lib/base/err.h"
 
-#define BOW_CREW_MAX 16u
+#define BOW_CREW_MAX 32u
 
 /* How many threads make up a crew for so many requests that are worth having in flight. */
 static inline unsigned bow_crew_size(unsigned in_flight)
