@@ -43,13 +43,6 @@ bool bow_patch_batch_add(struct bow_patch_batch *b, const struct bow_patch_run *
 	return true;
 }
 
-static struct bow_patch_item *take(struct bow_patch_batch *b, const atomic_bool *stop)
-{
-	unsigned i = atomic_load(stop) ? b->n : atomic_fetch_add(&b->next, 1);
-
-	return i < b->n ? &b->items[i] : NULL;
-}
-
 static int read_now(struct bow_patch_batch *b, struct bow_patch_item *it, unsigned number,
 		    struct bowimg_error *err)
 {
@@ -61,19 +54,17 @@ static int read_now(struct bow_patch_batch *b, struct bow_patch_item *it, unsign
 	return rc;
 }
 
-static int compare(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
+static int compare(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
-	struct bow_patch_item *it;
-	int rc = 0;
+	struct bow_patch_batch *b = ctx;
 
-	while (!rc && (it = take(ctx, stop)))
-		rc = read_now(ctx, it, number, err);
-	return rc;
+	return read_now(b, &b->items[i], number, err);
 }
 
-static int write_one(struct bow_patch_batch *b, struct bow_patch_item *it, unsigned number,
-		     struct bowimg_error *err)
+static int write_one(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
+	struct bow_patch_batch *b = ctx;
+	struct bow_patch_item *it = &b->items[i];
 	const struct bow_patch_run *run = &it->run;
 	int rc = run->any ? 0 : read_now(b, it, number, err);
 
@@ -85,22 +76,11 @@ static int write_one(struct bow_patch_batch *b, struct bow_patch_item *it, unsig
 					     err);
 }
 
-static int write_all(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
-{
-	struct bow_patch_item *it;
-	int rc = 0;
-
-	while (!rc && (it = take(ctx, stop)))
-		rc = write_one(ctx, it, number, err);
-	return rc;
-}
-
-static int run(struct bow_patch_batch *b, bowimg_disk *disk, bow_crew_work *work,
+static int run(struct bow_patch_batch *b, bowimg_disk *disk, bow_crew_piece *piece,
 	       struct bowimg_error *err)
 {
 	b->disk = disk;
-	atomic_store(&b->next, 0);
-	return bow_crew_run((unsigned)bow_min(b->depth, bow_max(b->n, 1)), work, b, err);
+	return bow_crew_each(b->depth, b->n, piece, b, err);
 }
 
 int bow_patch_batch_compare(struct bow_patch_batch *b, bowimg_disk *disk, struct bowimg_error *err)
@@ -110,5 +90,5 @@ int bow_patch_batch_compare(struct bow_patch_batch *b, bowimg_disk *disk, struct
 
 int bow_patch_batch_write(struct bow_patch_batch *b, bowimg_disk *disk, struct bowimg_error *err)
 {
-	return run(b, disk, write_all, err);
+	return run(b, disk, write_one, err);
 }

@@ -6,7 +6,6 @@
 #ifndef BOW_PATCH_BATCH_H
 #define BOW_PATCH_BATCH_H
 
-#include <stdatomic.h>
 
 #include "bowimg.h"
 #include "bowimg/patch/patch.h"
@@ -27,7 +26,6 @@ struct bow_patch_batch {
 	size_t used;	      /* of `after` */
 	uint8_t *after, *now; /* `depth` runs each; a thread has its own part of `now` */
 	bowimg_disk *disk;    /* in bow_patch_batch_compare(), _write() */
-	atomic_uint next;     /* item */
 };
 
 /* -ENOMEM. It is released also then. */

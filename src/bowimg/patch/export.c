@@ -12,7 +12,6 @@
  */
 #include "bowimg/patch/patch.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +44,6 @@ struct job {
 	unsigned depth; /* requests that are worth having in flight */
 	/* Their content, before and after the patch; WINDOW_BYTES(depth) each. */
 	uint8_t *before, *after;
-	atomic_uint next; /* chunk to read */
 	struct bowimg_error *err;
 };
 
@@ -106,29 +104,19 @@ static int put_runs(struct job *job, const struct chunk *c)
 	return rc ? rc : put_run(job, c, first, end - first, kind);
 }
 
-static int read_both(struct job *job, const struct chunk *c, struct bowimg_error *err)
+static int read_both(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
+	struct job *job = ctx;
+	const struct chunk *c = &job->chunks[i];
 	bool undo = job->head.direction == BOW_PATCH_UNDO;
 	int rc = bowimg_disk_read(undo ? job->before_disk : job->now, job->after + c->at, c->bytes,
 				  c->off, err);
 
+	(void)number;
 	if (rc || c->any)
 		return rc;
 	return bowimg_disk_read(undo ? job->now : job->before_disk, job->before + c->at, c->bytes,
 				c->off, err);
-}
-
-static int read_chunks(void *ctx, unsigned number, const atomic_bool *stop,
-		       struct bowimg_error *err)
-{
-	struct job *job = ctx;
-	unsigned i;
-	int rc = 0;
-
-	(void)number;
-	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&job->next, 1)) < job->n)
-		rc = read_both(job, &job->chunks[i], err);
-	return rc;
 }
 
 static int report(struct job *job, uint64_t bytes)
@@ -160,11 +148,8 @@ static uint64_t zeros_in_both(const struct job *job, uint64_t off, uint64_t most
 /* Read what was collected, and write its runs. */
 static int flush(struct job *job)
 {
-	int rc;
+	int rc = bow_crew_each(job->depth, job->n, read_both, job, job->err);
 
-	atomic_store(&job->next, 0);
-	rc = bow_crew_run((unsigned)bow_min(job->depth, bow_max(job->n, 1)), read_chunks, job,
-			  job->err);
 	for (uint32_t i = 0; i < job->n && !rc; i++) {
 		rc = put_runs(job, &job->chunks[i]);
 		if (!rc)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "lib/base/bytes.h"
 #include "lib/base/crew.h"
 
 #include <pthread.h>
@@ -216,4 +217,33 @@ int bow_crew_run(unsigned n, bow_crew_work *work, void *ctx, struct bowimg_error
 
 	bow_crew_free(crew);
 	return rc;
+}
+
+/* ---- piece by piece -------------------------------------------------------------- */
+
+struct pieces {
+	bow_crew_piece *piece;
+	void *ctx;
+	size_t n;
+	atomic_size_t next;
+};
+
+static int do_pieces(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
+{
+	struct pieces *p = ctx;
+	size_t i;
+	int rc = 0;
+
+	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&p->next, 1)) < p->n)
+		rc = p->piece(p->ctx, number, i, err);
+	return rc;
+}
+
+int bow_crew_each(unsigned n, size_t pieces, bow_crew_piece *piece, void *ctx,
+		  struct bowimg_error *err)
+{
+	struct pieces p = {.piece = piece, .ctx = ctx, .n = pieces};
+	unsigned threads = (unsigned)bow_min(bow_crew_size(n), bow_max(pieces, 1));
+
+	return bow_crew_run(threads, do_pieces, &p, err);
 }

@@ -33,6 +33,16 @@ typedef int bow_crew_work(void *ctx, unsigned number, const atomic_bool *stop,
  */
 int bow_crew_run(unsigned n, bow_crew_work *work, void *ctx, struct bowimg_error *err);
 
+/* What is to be done with the i-th of many pieces; the rest as above. */
+typedef int bow_crew_piece(void *ctx, unsigned number, size_t i, struct bowimg_error *err);
+
+/*
+ * The same for pieces that depend on nothing, in at most n threads (0 counts as 1), and no more
+ * than there are pieces. Who is ready takes the next one; after a failure nobody does.
+ */
+int bow_crew_each(unsigned n, size_t pieces, bow_crew_piece *piece, void *ctx,
+		  struct bowimg_error *err);
+
 /*
  * A crew that stands by, for work that comes again and again where no thread may begin: n - 1
  * threads wait for it. Where threads are out, there are fewer. Returns NULL if memory is out. No

@@ -16,13 +16,15 @@
 
 struct redoing {
 	const struct bow_checkpoint *cp;
-	atomic_uint next; /* copy */
-	uint8_t *bufs;	  /* COPY_BYTES for each thread */
+	uint8_t *bufs; /* COPY_BYTES for each thread */
 };
 
-static int copy_again(const struct bow_checkpoint *cp, const struct bow_redo *r, uint8_t *buf,
-		      struct bowimg_error *err)
+static int copy_again(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
+	const struct redoing *all = ctx;
+	const struct bow_checkpoint *cp = all->cp;
+	const struct bow_redo *r = &cp->redo[i];
+	uint8_t *buf = all->bufs + number * COPY_BYTES;
 	size_t whole = (size_t)r->count_blk * BOW_BLOCK;
 	size_t bytes = bow_super_bytes(&cp->sb, r->source_blk, r->count_blk);
 	int rc = bow_disk_read(cp->dev, buf, bytes, r->source_blk * BOW_BLOCK, err);
@@ -31,23 +33,11 @@ static int copy_again(const struct bow_checkpoint *cp, const struct bow_redo *r,
 	return rc ? rc : bow_disk_write(cp->dev, buf, whole, r->dest_blk * BOW_BLOCK, err);
 }
 
-static int copy_some(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
-{
-	struct redoing *r = ctx;
-	uint8_t *buf = r->bufs + number * COPY_BYTES;
-	unsigned i;
-	int rc = 0;
-
-	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&r->next, 1)) < r->cp->redos)
-		rc = copy_again(r->cp, &r->cp->redo[i], buf, err);
-	return rc;
-}
-
 static int copy_all(const struct bow_checkpoint *cp, struct bowimg_error *err)
 {
 	unsigned threads = (unsigned)bow_min(bow_crew_size(cp->dev->queue_depth), cp->redos);
-	struct redoing r = {.cp = cp, .bufs = malloc(threads * COPY_BYTES)};
-	int rc = r.bufs ? bow_crew_run(threads, copy_some, &r, err)
+	struct redoing r = {cp, malloc(threads * COPY_BYTES)};
+	int rc = r.bufs ? bow_crew_each(threads, cp->redos, copy_again, &r, err)
 			: bow_err_errno(err, -ENOMEM, "cannot redo the last backups");
 
 	free(r.bufs);

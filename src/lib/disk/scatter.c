@@ -4,7 +4,6 @@
 
 #include <assert.h>
 
-#include "lib/base/bytes.h"
 #include "lib/base/crew.h"
 
 #define BLOCK ((uint64_t)BOWIMG_BLOCK_SIZE)
@@ -16,7 +15,6 @@ struct scatter {
 	const uint8_t *out; /* NULL: it is read */
 	uint32_t runs;
 	uint32_t first[BOW_SCATTER_MAX + 1]; /* of each run, and behind the last */
-	atomic_uint next;		     /* run */
 };
 
 static void find_runs(struct scatter *s, uint32_t n)
@@ -27,35 +25,23 @@ static void find_runs(struct scatter *s, uint32_t n)
 	s->first[s->runs] = n;
 }
 
-static int transfer(const struct scatter *s, uint32_t run, struct bowimg_error *err)
+static int transfer(void *ctx, unsigned number, size_t run, struct bowimg_error *err)
 {
+	const struct scatter *s = ctx;
 	uint32_t first = s->first[run];
 	size_t at = first * BLOCK, bytes = (s->first[run + 1] - first) * BLOCK;
 	uint64_t off = s->blk[first] * BLOCK;
 
+	(void)number;
 	return s->in ? bow_disk_read(s->dev, s->in + at, bytes, off, err)
 		     : bow_disk_write(s->dev, s->out + at, bytes, off, err);
 }
 
-static int work(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
-{
-	struct scatter *s = ctx;
-	unsigned run;
-	int rc = 0;
-
-	(void)number;
-	while (!rc && !atomic_load(stop) && (run = atomic_fetch_add(&s->next, 1)) < s->runs)
-		rc = transfer(s, run, err);
-	return rc;
-}
-
 static int run(struct scatter *s, uint32_t n, struct bowimg_error *err)
 {
-	unsigned threads = bow_crew_size(s->dev->queue_depth);
-
 	assert(n <= BOW_SCATTER_MAX);
 	find_runs(s, n);
-	return bow_crew_run((unsigned)bow_min(threads, bow_max(s->runs, 1)), work, s, err);
+	return bow_crew_each(bow_crew_size(s->dev->queue_depth), s->runs, transfer, s, err);
 }
 
 int bow_disk_read_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n, void *buf,

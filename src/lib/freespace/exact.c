@@ -5,7 +5,6 @@
  * 1 MiB, several at a time where many requests can be in flight. Each answer about holes is kept
  * until its end: a fragmented map has millions of runs.
  */
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "lib/base/bytes.h"
@@ -87,7 +86,6 @@ struct scan {
 	const struct bowimg_events *events;
 	struct piece pieces[BOW_CREW_MAX]; /* to be read; n of them, at most depth */
 	unsigned n, depth;
-	atomic_uint next;
 	uint8_t *buf; /* PIECE_BYTES for each */
 	struct extent e;
 	uint64_t done, reported, total;
@@ -104,27 +102,20 @@ static int report_progress(struct scan *s, uint64_t bytes, struct bowimg_error *
 	return bow_stop_asked(s->events, err);
 }
 
-static int read_pieces(void *ctx, unsigned number, const atomic_bool *stop,
-		       struct bowimg_error *err)
+static int read_piece(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
 	struct scan *s = ctx;
-	unsigned i;
-	int rc = 0;
 
 	(void)number;
-	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&s->next, 1)) < s->n)
-		rc = bow_disk_read(s->dev, s->buf + (size_t)i * PIECE_BYTES, s->pieces[i].bytes,
-				   s->pieces[i].off, err);
-	return rc;
+	return bow_disk_read(s->dev, s->buf + i * PIECE_BYTES, s->pieces[i].bytes, s->pieces[i].off,
+			     err);
 }
 
 /* Read the pieces that were collected. */
 static int flush(struct scan *s, struct bowimg_error *err)
 {
-	int rc;
+	int rc = bow_crew_each(s->n, s->n, read_piece, s, err);
 
-	atomic_store(&s->next, 0);
-	rc = bow_crew_run(s->n ? s->n : 1, read_pieces, s, err);
 	for (unsigned i = 0; i < s->n && !rc; i++) {
 		const struct piece *p = &s->pieces[i];
 

@@ -18,9 +18,8 @@
 struct checking {
 	const struct bow_walk *w;
 	const uint8_t *record;
-	atomic_uint next; /* entry */
-	uint8_t *bufs;	  /* COPY_BYTES for each thread */
-	bool *lost;	  /* for each entry: its dest does not hold the data */
+	uint8_t *bufs; /* COPY_BYTES for each thread */
+	bool *lost;    /* for each entry: its dest does not hold the data */
 };
 
 /*
@@ -56,22 +55,15 @@ static int check_copy(const struct bow_walk *w, const struct bow_entry *e, uint8
 		       e->source_blk, e->dest_blk);
 }
 
-static int check_copies(void *ctx, unsigned number, const atomic_bool *stop,
-			struct bowimg_error *err)
+static int check_piece(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
 	struct checking *c = ctx;
-	uint8_t *buf = c->bufs + number * COPY_BYTES;
 	struct bow_entry e;
-	unsigned i;
-	int rc = 0;
 
-	while (!rc && !atomic_load(stop) &&
-	       (i = atomic_fetch_add(&c->next, 1)) < bow_record_count(c->record)) {
-		bow_record_entry(c->record, i, &e);
-		if (e.type == BOW_ENTRY_COPY)
-			rc = check_copy(c->w, &e, buf, &c->lost[i], err);
-	}
-	return rc;
+	bow_record_entry(c->record, (uint32_t)i, &e);
+	return e.type == BOW_ENTRY_COPY
+		       ? check_copy(c->w, &e, c->bufs + number * COPY_BYTES, &c->lost[i], err)
+		       : 0;
 }
 
 /* Remember those that never reached their dests, in the order of the record. */
@@ -104,7 +96,7 @@ int bow_walk_check_copies(struct bow_walk *w, const uint8_t *record, struct bowi
 	if (!c.bufs || !c.lost) {
 		rc = bow_err_errno(err, -ENOMEM, "read the log");
 	} else {
-		rc = bow_crew_run(threads, check_copies, &c, err);
+		rc = bow_crew_each(threads, n, check_piece, &c, err);
 		if (!rc && list_lost(w, &c))
 			rc = bow_err_errno(err, -ENOMEM, "read the log");
 	}

@@ -6,8 +6,6 @@
 #ifndef BOW_OWN_STEPS_H
 #define BOW_OWN_STEPS_H
 
-#include <stdatomic.h>
-
 #include "lib/base/progress.h"
 #include "lib/checkpoint/checkpoint.h"
 #include "lib/checkpoint/kind.h"
@@ -77,7 +75,6 @@ struct bow_zeros {
 	struct bowimg_disk *dev;
 	struct bow_zero_run *runs;
 	uint32_t n;
-	atomic_uint next; /* while they are zeroed */
 };
 
 /* -ENOMEM; the caller releases it also then. */

@@ -48,25 +48,18 @@ static int zero_run(struct bowimg_disk *dev, const struct bow_zero_run *run,
 	return rc;
 }
 
-static int zero_runs(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
+static int zero_one(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
 	struct bow_zeros *z = ctx;
-	unsigned i;
-	int rc = 0;
 
 	(void)number;
-	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&z->next, 1)) < z->n)
-		rc = zero_run(z->dev, &z->runs[i], err);
-	return rc;
+	return zero_run(z->dev, &z->runs[i], err);
 }
 
 int bow_zeros_flush(struct bow_zeros *z, struct bowimg_error *err)
 {
-	unsigned threads = (unsigned)bow_min(bow_max(z->dev->queue_depth, 1), bow_max(z->n, 1));
-	int rc;
+	int rc = bow_crew_each(z->dev->queue_depth, z->n, zero_one, z, err);
 
-	atomic_store(&z->next, 0);
-	rc = bow_crew_run(threads, zero_runs, z, err);
 	z->n = 0;
 	return rc;
 }

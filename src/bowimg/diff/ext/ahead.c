@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "bowimg/diff/ext/ahead.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "lib/base/bytes.h"
@@ -16,7 +15,6 @@ struct reading {
 	const struct bow_diff *d;
 	struct bow_diff_ahead *a;
 	size_t n;
-	atomic_size_t next; /* piece of the first version, then of the second */
 };
 
 static uint64_t run_bytes(const struct bow_changed *c, const struct bow_changed_range *r)
@@ -56,21 +54,13 @@ static void read_one(struct reading *r, int version, struct bow_ext_piece *p)
 				    p->bytes, r->d->changed.off + p->off, NULL) == 0;
 }
 
-static int read_pieces(void *ctx, unsigned number, const atomic_bool *stop,
-		       struct bowimg_error *err)
+static int read_piece(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
 {
 	struct reading *r = ctx;
-	size_t i;
-	int rc = 0;
+	int version = i < r->n ? BOW_NEW : BOW_OLD;
 
-	while (!rc && !atomic_load(stop) && (i = atomic_fetch_add(&r->next, 1)) < 2 * r->n) {
-		int version = i < r->n ? BOW_NEW : BOW_OLD;
-
-		read_one(r, version, &r->a->v[version][i % r->n]);
-		if (number == 0)
-			rc = bow_stop_asked(&r->d->opts.events, err);
-	}
-	return rc;
+	read_one(r, version, &r->a->v[version][i % r->n]);
+	return number == 0 ? bow_stop_asked(&r->d->opts.events, err) : 0;
 }
 
 int bow_diff_ahead_read(const struct bow_diff *d, struct bow_diff_ahead *a,
@@ -91,7 +81,7 @@ int bow_diff_ahead_read(const struct bow_diff *d, struct bow_diff_ahead *a,
 		each_piece(&d->changed, a->v[version], &used);
 		a->known[version] = (struct bow_ext_ahead){a->v[version], r.n, a->data[version]};
 	}
-	return bow_crew_run(threads, read_pieces, &r, err);
+	return bow_crew_each(threads, 2 * r.n, read_piece, &r, err);
 }
 
 void bow_diff_ahead_release(struct bow_diff_ahead *a)

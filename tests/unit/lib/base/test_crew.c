@@ -18,7 +18,7 @@
 #define JOBS 1000
 
 struct jobs {
-	atomic_int next, done, fail_at;
+	atomic_int next, done, fail_at, sum;
 	atomic_int by[BOW_CREW_MAX]; /* how many each thread did */
 	pthread_barrier_t together;
 	atomic_int other_signals_blocked;
@@ -67,6 +67,45 @@ static void test_a_failure_stops_the_others_and_keeps_its_words(void **state)
 		assert_true(j.done < JOBS);
 		assert_int_equal(bow_crew_run(8, take_jobs, &j, NULL), 0); /* nothing is left */
 	}
+}
+
+static int do_piece(void *ctx, unsigned number, size_t i, struct bowimg_error *err)
+{
+	struct jobs *j = ctx;
+
+	assert_in_range(number, 0, BOW_CREW_MAX - 1);
+	if ((int)i == atomic_load(&j->fail_at))
+		return bow_err(err, -EIO, "piece %zu", i);
+	atomic_fetch_add(&j->done, 1);
+	atomic_fetch_add(&j->sum, (int)i);
+	return 0;
+}
+
+static void test_each_piece_is_done_once(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n <= BOW_CREW_MAX + 5; n++) {
+		for (int pieces = 0; pieces < 100; pieces += 33) {
+			struct jobs j = {.fail_at = -1};
+
+			assert_int_equal(bow_crew_each(n, (size_t)pieces, do_piece, &j, NULL), 0);
+			assert_int_equal(j.done, pieces);
+			assert_int_equal(j.sum, pieces * (pieces - 1) / 2);
+		}
+	}
+}
+
+static void test_a_piece_that_fails_is_the_last_to_begin(void **state)
+{
+	struct jobs j = {.fail_at = 10};
+	struct bowimg_error err = {0};
+
+	(void)state;
+	assert_int_equal(bow_crew_each(1, 1000, do_piece, &j, &err), -EIO);
+	assert_string_equal(err.message, "piece 10");
+	assert_int_equal(j.done, 10);
+	assert_int_equal(bow_crew_each(8, 1000, do_piece, &j, &err), -EIO);
+	assert_true(j.done < 1000);
 }
 
 /* Each number once, all at the same time; only the caller's thread takes signals. */
@@ -224,6 +263,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_work_is_done_once),
+		cmocka_unit_test(test_each_piece_is_done_once),
+		cmocka_unit_test(test_a_piece_that_fails_is_the_last_to_begin),
 		cmocka_unit_test(test_a_failure_stops_the_others_and_keeps_its_words),
 		cmocka_unit_test(test_they_work_at_the_same_time),
 		cmocka_unit_test(test_several_callers_share_one_crew),
