@@ -94,13 +94,16 @@ sorted() {
 	tr -s ' ' '\n' | sed '/^$/d' | sort -u | paste -sd ' '
 }
 
-# Of the words that bash has put into the line: those that were not there.
+# Of the words that bash has put into the line: those that were not there. fish 4 offers also words that
+# only contain the letters of an option, for whoever looks at its list.
 words_offered() {
 	local line=$1 typed=$2
 	if [ "$shell" = bash ]; then
 		[ "$line" != "$typed" ] || return 0
 		line=${line#"${typed%"${typed##*[ =:]}"}"}
 		tr -s ' ' '\n' <<<"$line" | sed 's/=$//' | sorted
+	elif [[ $shell/${typed##* } = fish/--[a-z]* && ${typed##* } != *=* ]]; then
+		tr -s ' ' '\n' <<<"$line" | grep -e "^${typed##* }" | sorted
 	else
 		sorted <<<"$line"
 	fi

@@ -37,7 +37,7 @@ function __bowimg_at
             set dashes yes
         else if test $dashes = no; and contains -- "$word" $argv[3..]
             set pending yes
-        else if test $dashes = yes; or not string match -q -- '-?*' $word
+        else if test $dashes = yes; or not string match -qr -- '^-.' $word
             set count (math $count + 1)
         end
     end
