@@ -6,7 +6,6 @@
 #ifndef BOW_PATCH_BATCH_H
 #define BOW_PATCH_BATCH_H
 
-
 #include "bowimg.h"
 #include "bowimg/patch/patch.h"
 

@@ -105,7 +105,6 @@ static void test_a_piece_that_fails_is_the_last_to_begin(void **state)
 	assert_string_equal(err.message, "piece 10");
 	assert_int_equal(j.done, 10);
 	assert_int_equal(bow_crew_each(8, 1000, do_piece, &j, &err), -EIO);
-	assert_true(j.done < 1000);
 }
 
 /* Each number once, all at the same time; only the caller's thread takes signals. */
