@@ -41,7 +41,7 @@ static int run(struct scatter *s, uint32_t n, struct bowimg_error *err)
 {
 	assert(n <= BOW_SCATTER_MAX);
 	find_runs(s, n);
-	return bow_crew_each(bow_crew_size(s->dev->queue_depth), s->runs, transfer, s, err);
+	return bow_crew_each(s->dev->queue_depth, s->runs, transfer, s, err);
 }
 
 int bow_disk_read_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n, void *buf,
