@@ -338,9 +338,11 @@ bool bow_request_fills(const struct bow_request *req, uint64_t first, uint64_t c
 
 /* Back up or move the request's own blocks, where their state asks for it; adds its entries. */
 int bow_request_back_up(struct bow_engine *img, struct bow_request *req, struct bowimg_error *err);
-/* Then back up the originals around them. The request lets go of those that were not reached. */
-int bow_request_back_up_ahead(struct bow_engine *img, struct bow_request *req,
-			      struct bowimg_error *err);
+/*
+ * Then back up the originals around them. The request lets go of those that were not reached, or
+ * could not be saved.
+ */
+void bow_request_back_up_ahead(struct bow_engine *img, struct bow_request *req);
 /* The request holds block 0 and the block of its live copy: move that copy away. */
 int bow_engine_move_live0(struct bow_engine *img, struct bow_request *req,
 			  struct bowimg_error *err);

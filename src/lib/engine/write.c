@@ -151,7 +151,7 @@ static int make_safe(struct bow_engine *img, struct bow_request *req, const stru
 	if (!rc)
 		rc = bow_request_back_up(img, req, err);
 	if (!rc && req->count > req->core_count)
-		rc = bow_request_back_up_ahead(img, req, err);
+		bow_request_back_up_ahead(img, req);
 	if (!rc && req->n)
 		rc = bow_engine_log(img, req->entries, req->n, err);
 	return rc;

@@ -153,6 +153,7 @@ struct saving {
 	uint64_t next, end; /* blocks that nobody has looked at */
 	unsigned at_it;	    /* pieces in work: each may add as many entries as it has blocks */
 	bool ahead;	    /* only originals that have no pending zero, as long as there is room */
+	uint64_t failed_blk; /* the first one that could not be saved */
 };
 
 static bool has_room(const struct saving *s)
@@ -207,6 +208,8 @@ static int save_piece(struct saving *s, struct bow_run piece, enum bow_block_sta
 		rc = save_originals(s->img, s->req, piece, buf, err);
 	pthread_mutex_lock(&s->img->lock);
 	s->at_it--;
+	if (rc)
+		s->failed_blk = bow_min(s->failed_blk, piece.start_blk);
 	pthread_mutex_unlock(&s->img->lock);
 	return rc ? bow_err_wrap(err, rc, "back up block %" PRIu64, piece.start_blk) : 0;
 }
@@ -243,32 +246,59 @@ int bow_request_back_up(struct bow_engine *img, struct bow_request *req, struct 
 	return save(&s, &reached, err);
 }
 
-/*
- * Originals around the request that have no pending zero. The request lets go of blocks that were
- * not reached: [first, first + count) shrinks to those that were backed up.
- */
-static int back_up_around(struct bow_engine *img, struct bow_request *req, uint64_t from,
-			  uint64_t end, uint64_t *reached, struct bowimg_error *err)
+/* Forget the entries from number `first` on that are not of blocks in front of `blk`. */
+static void forget_from(struct bow_engine *img, struct bow_request *req, uint32_t first,
+			uint64_t blk)
 {
-	struct saving s = {.img = img, .req = req, .next = from, .end = end, .ahead = true};
+	uint32_t n = first;
 
-	return save(&s, reached, err);
+	pthread_mutex_lock(&img->lock);
+	for (uint32_t i = first; i < req->n; i++)
+		if (req->entries[i].source_blk < blk)
+			req->entries[n++] = req->entries[i];
+	req->n = n;
+	pthread_mutex_unlock(&img->lock);
 }
 
-int bow_request_back_up_ahead(struct bow_engine *img, struct bow_request *req,
-			      struct bowimg_error *err)
+/*
+ * Originals around the request that have no pending zero. Returns the first block that was not
+ * reached: there was no room, or it could not be saved, which matters only once it is overwritten.
+ */
+static uint64_t back_up_around(struct bow_engine *img, struct bow_request *req, uint64_t from,
+			       uint64_t end)
+{
+	struct saving s = {.img = img,
+			   .req = req,
+			   .next = from,
+			   .end = end,
+			   .ahead = true,
+			   .failed_blk = UINT64_MAX};
+	uint32_t before = req->n;
+	uint64_t reached;
+
+	if (save(&s, &reached, NULL))
+		forget_from(img, req, before, s.failed_blk);
+	return bow_min(reached, s.failed_blk);
+}
+
+/*
+ * The request lets go of blocks that were not reached: [first, first + count) shrinks to those that
+ * were backed up.
+ */
+void bow_request_back_up_ahead(struct bow_engine *img, struct bow_request *req)
 {
 	uint64_t core_end = req->core + req->core_count, end = req->first + req->count, reached;
-	int rc = back_up_around(img, req, core_end, end, &reached, err);
+	uint32_t before;
 
-	end = reached;
-	if (!rc)
-		rc = back_up_around(img, req, req->first, req->core, &reached, err);
-	pthread_mutex_lock(&img->lock);
+	end = back_up_around(img, req, core_end, end);
+	before = req->n;
+	reached = back_up_around(img, req, req->first, req->core);
 	/* In front of the request it is all or nothing: the range has no holes. */
+	if (reached < req->core)
+		forget_from(img, req, before, 0);
+	pthread_mutex_lock(&img->lock);
 	if (reached < req->core)
 		req->first = req->core;
 	req->count = end - req->first;
 	pthread_mutex_unlock(&img->lock);
-	return rc;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is prepared ahead: it saves barriers, and keeps to its share of the free blocks. */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "disk_before.h"
 #include "mem_dev.h"
 #include "lib/engine/engine.h"
 #include "lib/verbs/operations.h"
@@ -19,13 +21,15 @@
 #define IMAGE_BLK 20480u /* 80 MiB; all but the first MiB is free */
 #define USED_BLK 256u
 
-/* A barrier that can be held up. */
+/* A barrier that can be held up, a block that cannot be read, a backup that cannot be written. */
 struct gate {
 	struct bow_backend_ops ops;
 	const struct bow_backend_ops *below;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	bool closed, waiting;
+	uint64_t bad_blk; /* 0: none */
+	bool bad_backup;  /* the next one of several blocks */
 };
 
 struct fixture {
@@ -49,6 +53,22 @@ static int gated_flush(struct bowimg_disk *dev)
 	return gate->below->flush(dev);
 }
 
+static int64_t gated_read(struct bowimg_disk *dev, void *buf, size_t bytes, uint64_t off)
+{
+	if (gate->bad_blk && gate->bad_blk * BLOCK - off < bytes)
+		return -EIO;
+	return gate->below->read(dev, buf, bytes, off);
+}
+
+static int64_t gated_write(struct bowimg_disk *dev, const void *buf, size_t bytes, uint64_t off)
+{
+	if (gate->bad_backup && off >= USED_BLK * BLOCK && bytes > BLOCK) {
+		gate->bad_backup = false;
+		return -EIO;
+	}
+	return gate->below->write(dev, buf, bytes, off);
+}
+
 static void set_gate(bool closed)
 {
 	pthread_mutex_lock(&gate->lock);
@@ -63,6 +83,8 @@ static void put_gate(struct fixture *f)
 	gate->below = f->dev->ops;
 	gate->ops = *f->dev->ops;
 	gate->ops.flush = gated_flush;
+	gate->ops.read = gated_read;
+	gate->ops.write = gated_write;
 	pthread_mutex_init(&gate->lock, NULL);
 	pthread_cond_init(&gate->changed, NULL);
 	f->dev->ops = &gate->ops;
@@ -274,6 +296,55 @@ static void a_writer_that_goes_backwards_shares_barriers(void **state)
 	assert_in_range(since(f).barriers, 1, 3072 / 8);
 }
 
+/* As if they had been so at prepare. */
+static void fill_used_blocks(struct fixture *f)
+{
+	memset(mem_dev_bytes(f->dev) + BLOCK, 0x11, (USED_BLK - 1) * BLOCK);
+}
+
+/* Each backup is checked against its hash when it is read. */
+static void assert_as_before(struct fixture *f, uint64_t blk)
+{
+	uint8_t got[BOWIMG_BLOCK_SIZE], want[BOWIMG_BLOCK_SIZE];
+
+	memset(want, 0x11, sizeof(want));
+	assert_int_equal(disk_read_before(f->img, got, BLOCK, blk * BLOCK, NULL), 0);
+	assert_memory_equal(got, want, BLOCK);
+}
+
+static void a_block_that_cannot_be_read_fails_no_write_beside_it(void **state)
+{
+	struct fixture *f = *state;
+
+	fill_used_blocks(f);
+	gate->bad_blk = 100;
+	for (uint64_t blk = 1; blk < USED_BLK; blk++)
+		if (blk == gate->bad_blk)
+			assert_int_equal(bowimg_disk_write(f->img, f->buf, BLOCK, blk * BLOCK, 0,
+							   NULL),
+					 -EIO);
+		else
+			write_at(f, blk, 1);
+	for (uint64_t blk = 1; blk < USED_BLK; blk++)
+		if (blk != gate->bad_blk)
+			assert_as_before(f, blk);
+	gate->bad_blk = 0;
+	assert_as_before(f, 100);
+}
+
+static void a_backup_ahead_that_cannot_be_written_is_not_named(void **state)
+{
+	struct fixture *f = *state;
+
+	fill_used_blocks(f);
+	gate->bad_backup = true;
+	for (uint64_t blk = 1; blk < USED_BLK; blk++)
+		write_at(f, blk, 1);
+	assert_false(gate->bad_backup);
+	for (uint64_t blk = 1; blk < USED_BLK; blk++)
+		assert_as_before(f, blk);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -287,6 +358,8 @@ int main(void)
 		TEST(a_writer_that_goes_backwards_shares_barriers),
 		TEST(a_single_write_takes_its_own_blocks_alone),
 		TEST(nobody_writes_where_a_take_is_on_its_way),
+		TEST(a_block_that_cannot_be_read_fails_no_write_beside_it),
+		TEST(a_backup_ahead_that_cannot_be_written_is_not_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
