@@ -77,6 +77,24 @@ void crowd_choose(struct worker *w, struct lab_request *req)
 		choose(w, req);
 }
 
+uint32_t crowd_choose_places(struct worker *w, struct lab_request req[TOGETHER])
+{
+	struct lab_request next = {.kind = LAB_WRITE};
+	uint32_t n = 0, i;
+
+	for (uint32_t tries = 0; tries < TOGETHER; tries++) {
+		choose(w, &next);
+		for (i = n; i > 0 && req[i - 1].off >= next.off + next.bytes; i--)
+			;
+		if (i > 0 && req[i - 1].off + req[i - 1].bytes > next.off)
+			continue;
+		memmove(&req[i + 1], &req[i], (n - i) * sizeof(req[0]));
+		req[i] = next;
+		n++;
+	}
+	return n;
+}
+
 /* The first blocks of a request that is under way, or UINT64_MAX. */
 static uint64_t somebodys(struct worker *w)
 {
@@ -84,7 +102,7 @@ static uint64_t somebodys(struct worker *w)
 	uint64_t block = UINT64_MAX;
 
 	pthread_mutex_lock(&engine->lock);
-	for (uint32_t i = 0; i < BOW_REQUESTS; i++)
+	for (uint32_t i = 0; i < BOW_SLOTS; i++)
 		if (engine->requests[i].active && (block == UINT64_MAX || rng_chance(&w->rng, 50)))
 			block = engine->requests[i].core;
 	pthread_mutex_unlock(&engine->lock);

@@ -7,6 +7,7 @@
 
 #define THREADS 3u
 #define MOST_BYTES (4u * SIM_BLOCK)
+#define TOGETHER 8u /* writes in one call */
 
 struct crowd {
 	struct lab *lab;
@@ -20,13 +21,15 @@ struct worker {
 	struct crowd *crowd;
 	struct rng rng;
 	uint32_t number, requests, cursor;
-	uint8_t buf[MOST_BYTES];
+	uint8_t buf[TOGETHER * SIM_BLOCK];
 	char why[640];
 };
 
 bool crowd_owns(const struct worker *w, uint32_t sector);
 /* The next request of this thread. */
 void crowd_choose(struct worker *w, struct lab_request *req);
+/* Places that are this thread's, apart from each other and in order. Returns how many. */
+uint32_t crowd_choose_places(struct worker *w, struct lab_request req[TOGETHER]);
 /* A range to be looked at as it was; often where somebody is just about to overwrite. */
 void crowd_choose_before(struct worker *w, uint64_t *off, uint64_t *bytes);
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include "lib/base/bytes.h"
 #include "disk_before.h"
+#include "pieces.h"
 
 #define ROUNDS 3u
 #define WIDE_BLOCKS 512u
@@ -71,10 +72,9 @@ static void flushed(struct worker *w)
 }
 
 /* With the oracle's lock held. */
-static void note(struct worker *w, const struct lab_request *req, int rc)
+static void note(struct worker *w, const struct lab_request *req, const uint8_t *data, int rc)
 {
 	struct oracle *o = &w->crowd->lab->oracle;
-	const uint8_t *data = req->kind == LAB_ZERO ? NULL : w->buf;
 
 	if (rc && changes(req))
 		oracle_uncertain(o, req->off, req->bytes);
@@ -143,21 +143,60 @@ static void one_request(struct worker *w)
 	struct oracle *o = &w->crowd->lab->oracle;
 	struct bowimg_error err = {0};
 	struct lab_request req;
+	const uint8_t *data;
 	int rc;
 
 	crowd_choose(w, &req);
+	data = req.kind == LAB_ZERO ? NULL : w->buf;
 	if (changes(&req)) {
 		rng_fill(w->buf, req.bytes, rng_next(&w->rng));
 		pthread_mutex_lock(&w->crowd->lock);
-		oracle_may_become(o, req.off, req.kind == LAB_ZERO ? NULL : w->buf, req.bytes);
+		oracle_may_become(o, req.off, data, req.bytes);
 		pthread_mutex_unlock(&w->crowd->lock);
 	}
 	rc = make(w, &req, &err);
 	pthread_mutex_lock(&w->crowd->lock);
-	note(w, &req, rc);
+	note(w, &req, data, rc);
 	pthread_mutex_unlock(&w->crowd->lock);
 	if (rc && !is_dead(w) && !(rc == -ENOSPC && changes(&req)))
 		fail(w, "request", rc, &err);
+}
+
+/* Writes here and there, in one call. */
+static void some_together(struct worker *w)
+{
+	struct oracle *o = &w->crowd->lab->oracle;
+	struct bow_write writes[TOGETHER];
+	struct lab_request req[TOGETHER];
+	struct bowimg_error err = {0};
+	uint32_t n = crowd_choose_places(w, req);
+
+	rng_fill(w->buf, sizeof(w->buf), rng_next(&w->rng));
+	pthread_mutex_lock(&w->crowd->lock);
+	for (uint32_t i = 0; i < n; i++) {
+		writes[i] = (struct bow_write){
+			.buf = w->buf + i * SIM_BLOCK, .bytes = req[i].bytes, .off = req[i].off};
+		oracle_may_become(o, req[i].off, writes[i].buf, req[i].bytes);
+	}
+	pthread_mutex_unlock(&w->crowd->lock);
+	pieces_write_many(w->crowd->lab->engine, writes, n, &err);
+	pthread_mutex_lock(&w->crowd->lock);
+	for (uint32_t i = 0; i < n; i++)
+		note(w, &req[i], writes[i].buf, writes[i].result);
+	pthread_mutex_unlock(&w->crowd->lock);
+	for (uint32_t i = 0; i < n && !is_dead(w); i++)
+		if (writes[i].result && writes[i].result != -ENOSPC)
+			fail(w, "writes together", writes[i].result, &err);
+}
+
+static bool has_room_for_more(struct worker *w)
+{
+	bool yes;
+
+	pthread_mutex_lock(&w->crowd->lock);
+	yes = w->crowd->lab->oracle.fullest < ORACLE_VALUES - 3;
+	pthread_mutex_unlock(&w->crowd->lock);
+	return yes;
 }
 
 static void *work(void *arg)
@@ -167,6 +206,8 @@ static void *work(void *arg)
 	while (w->requests-- > 0 && !w->why[0] && !is_dead(w))
 		if (rng_chance(&w->rng, 15))
 			look_back(w);
+		else if (rng_chance(&w->rng, 25) && has_room_for_more(w))
+			some_together(w);
 		else
 			one_request(w);
 	return NULL;

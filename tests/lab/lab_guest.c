@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "lib/base/bytes.h"
 #include "disk_before.h"
+#include "pieces.h"
 
 static const char *const kind_names[] = {"WRITE", "FUA", "ZERO", "DISCARD", "READ", "FLUSH"};
 
@@ -91,6 +92,19 @@ static const uint8_t *content(struct lab *lab, const struct lab_request *req)
 	return lab->buf;
 }
 
+/* Some are made in pieces. The choices of the requests to come do not depend on that. */
+static int write_data(struct lab *lab, const struct lab_request *req, const uint8_t *data,
+		      unsigned flags)
+{
+	uint64_t seed = rng_mix(req->off, req->bytes);
+	int rc;
+
+	if (req->bytes < 2 || seed % 3)
+		return bowimg_disk_write(lab->engine, data, req->bytes, req->off, flags, &lab->err);
+	rc = pieces_write(lab->engine, data, req->bytes, req->off, seed, &lab->err);
+	return !rc && flags & BOWIMG_FUA ? bowimg_disk_flush(lab->engine, &lab->err) : rc;
+}
+
 static int change(struct lab *lab, const struct lab_request *req)
 {
 	const uint8_t *data = content(lab, req);
@@ -99,7 +113,7 @@ static int change(struct lab *lab, const struct lab_request *req)
 
 	oracle_may_become(&lab->oracle, req->off, data, req->bytes);
 	if (data)
-		rc = bowimg_disk_write(lab->engine, data, req->bytes, req->off, flags, &lab->err);
+		rc = write_data(lab, req, data, flags);
 	else
 		rc = bowimg_disk_zero(lab->engine, req->off, req->bytes, flags, &lab->err);
 	if (rc == -ENOSPC && !lab->disk.dead)

@@ -8,10 +8,12 @@
 #include <errno.h>
 #include "lib/base/bytes.h"
 #include "disk_before.h"
+#include "pieces.h"
 
 #define THREADS 4u
 #define STRIPE 1536u
 #define REQUESTS 400u
+#define TOGETHER 6u /* writes in one call */
 #define BEFORE_BYTES (16u * SIM_BLOCK)
 
 struct worker {
@@ -115,6 +117,32 @@ static void change(struct worker *w, uint64_t off, uint32_t bytes, bool zeros)
 		fail(w, zeros ? "zero" : "write", rc, &err);
 }
 
+/* Stripes of this thread one after the other, with those of the others between them. */
+static void change_many(struct worker *w, uint64_t off)
+{
+	uint64_t last = w->lab->p.size / STRIPE * STRIPE - STRIPE;
+	struct bow_write writes[TOGETHER];
+	uint8_t data[TOGETHER][STRIPE];
+	struct bowimg_error err = {0};
+	uint32_t n = 0;
+
+	for (off -= off % STRIPE; n < TOGETHER && off <= last; off += THREADS * STRIPE) {
+		rng_fill(data[n], STRIPE, rng_next(&w->rng));
+		writes[n] = (struct bow_write){.buf = data[n], .bytes = STRIPE, .off = off};
+		n++;
+	}
+	pieces_write_many(w->lab->engine, writes, n, &err);
+	for (uint32_t i = 0; i < n; i++) {
+		int rc = writes[i].result;
+
+		memcpy(w->expected + writes[i].off, data[i], STRIPE);
+		memset(w->known + writes[i].off, rc == 0, STRIPE);
+		w->refused += rc == -ENOSPC;
+		if (rc && rc != -ENOSPC)
+			fail(w, "write together", rc, &err);
+	}
+}
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
@@ -132,8 +160,10 @@ static void *work(void *arg)
 		} else if (n < 35) {
 			check(w, off, bytes);
 			check_extent(w, off, bytes);
-		} else if (n < 94) {
+		} else if (n < 84) {
 			change(w, off, bytes, n < 45);
+		} else if (n < 94) {
+			change_many(w, off);
 		} else {
 			rc = bowimg_disk_flush(w->lab->engine, &err);
 			if (rc)

@@ -44,6 +44,8 @@ struct bow_backend_ops {
 	int (*reserve)(struct bowimg_disk *dev, uint64_t bytes_past_end);
 	/* Is `off` in a hole? *bytes: how far that answer reaches (at least 1). */
 	int (*extent)(struct bowimg_disk *dev, uint64_t off, bool *hole, uint64_t *bytes);
+	/* The range is going to be read: begin to get it from the storage. */
+	void (*will_read)(struct bowimg_disk *dev, uint64_t off, uint64_t bytes);
 	/* Forget cached data, so that the next read sees what the storage has; 0 bytes: all. */
 	int (*drop_cache)(struct bowimg_disk *dev, uint64_t off, uint64_t bytes);
 	/*
@@ -67,6 +69,17 @@ struct bow_backend_ops {
 	void (*explain)(struct bowimg_disk *dev, struct bowimg_error *err);
 };
 
+/* One of several writes that are made at a time. */
+struct bow_write {
+	const void *buf;
+	size_t bytes; /* at most BOW_WRITE_MAX */
+	uint64_t off;
+	bool begun;
+	int result; /* of one that was begun */
+};
+
+#define BOW_WRITE_MAX ((size_t)1 << 20)
+
 /*
  * A disk that is built on another one: what a guest sees of an image, the disk as it was, a volume.
  * Requests are whole, inside the disk and not empty, and a read-only disk gets none for writing.
@@ -83,6 +96,10 @@ struct bow_disk_ops {
 	int (*zero)(struct bowimg_disk *disk, uint64_t off, uint64_t bytes,
 		    struct bowimg_error *err);
 	int (*flush)(struct bowimg_disk *disk, struct bowimg_error *err);
+
+	/* See bow_disk_write_many() in scatter.h. NULL: none is begun. */
+	void (*write_many)(struct bowimg_disk *disk, struct bow_write *writes, uint32_t n,
+			   struct bowimg_error *err);
 
 	/* NULL: a discard does nothing; no holes are known. */
 	int (*discard)(struct bowimg_disk *disk, uint64_t off, uint64_t bytes,

@@ -189,6 +189,11 @@ static int file_extent(struct bowimg_disk *dev, uint64_t off, bool *hole, uint64
 	return 0;
 }
 
+static void file_will_read(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
+{
+	posix_fadvise(self(dev)->fd, (off_t)off, (off_t)bytes, POSIX_FADV_WILLNEED);
+}
+
 static int file_drop_cache(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
 {
 	return -posix_fadvise(self(dev)->fd, (off_t)off, (off_t)bytes, POSIX_FADV_DONTNEED);
@@ -302,6 +307,7 @@ static const struct bow_backend_ops file_ops = {
 	.resize = file_resize,
 	.reserve = file_reserve,
 	.extent = file_extent,
+	.will_read = file_will_read,
 	.drop_cache = file_drop_cache,
 	.get_mtime = file_get_mtime,
 	.set_mtime = file_set_mtime,
@@ -317,6 +323,7 @@ static const struct bow_backend_ops block_ops = {
 	.flush = file_flush,
 	.close = file_close,
 	.zero = file_zero,
+	.will_read = file_will_read,
 	.drop_cache = block_drop_cache,
 	.read_block0 = file_read_block0,
 	.in_use = file_in_use,

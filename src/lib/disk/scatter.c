@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Joins neighbours, and asks for all that is left at the same time. */
+/* Joins neighbours, and asks for all that is left at the same time; several writes at a time. */
 #include "lib/disk/scatter.h"
 
 #include <assert.h>
 
+#include "lib/base/bytes.h"
 #include "lib/base/crew.h"
 
 #define BLOCK ((uint64_t)BOWIMG_BLOCK_SIZE)
@@ -58,4 +59,28 @@ int bow_disk_write_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint3
 	struct scatter s = {.dev = dev, .blk = blk, .out = buf};
 
 	return run(&s, n, err);
+}
+
+static bool may_write(const struct bowimg_disk *dev, const struct bow_write *w)
+{
+	return w->bytes <= BOW_WRITE_MAX && bow_range_ok(w->off, w->bytes, bow_disk_size(dev));
+}
+
+void bow_disk_write_many(struct bowimg_disk *dev, struct bow_write *writes, uint32_t n,
+			 struct bowimg_error *err)
+{
+	bool possible = !dev->readonly && dev->built && dev->built->write_many;
+
+	for (uint32_t i = 0; i < n; i++) {
+		writes[i].begun = false;
+		possible &= may_write(dev, &writes[i]);
+	}
+	if (possible)
+		dev->built->write_many(dev, writes, n, err);
+}
+
+void bow_disk_will_read(struct bowimg_disk *dev, uint64_t off, uint64_t bytes)
+{
+	if (dev->ops && dev->ops->will_read)
+		dev->ops->will_read(dev, off, bytes);
 }

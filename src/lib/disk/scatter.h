@@ -19,4 +19,15 @@ int bow_disk_read_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32
 int bow_disk_write_scattered(struct bowimg_disk *dev, const uint64_t *blk, uint32_t n,
 			     const void *buf, struct bowimg_error *err);
 
+/*
+ * Make several writes, in the order of their places and apart from each other, in about the time of
+ * one. Those that cannot be made so are not begun; the caller makes each of them by itself, which
+ * also tells why. `err` is of the first one that was begun and failed.
+ */
+void bow_disk_write_many(struct bowimg_disk *dev, struct bow_write *writes, uint32_t n,
+			 struct bowimg_error *err);
+
+/* The range is going to be read soon; nothing is known to be wrong with it. */
+void bow_disk_will_read(struct bowimg_disk *dev, uint64_t off, uint64_t bytes);
+
 #endif

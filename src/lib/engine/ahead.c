@@ -145,15 +145,11 @@ static bool only_takes(const struct bow_request *req)
 static void keep_clear(const struct bow_engine *img, const struct bow_request *req, bool to_take,
 		       uint64_t *from, uint64_t *to)
 {
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS; i++) {
 		const struct bow_request *other = &img->requests[i];
 
-		if (!other->active || other == req || (to_take && only_takes(other)))
-			continue;
-		if (other->first < req->core)
-			*from = bow_max(*from, other->first + other->count);
-		else
-			*to = bow_min(*to, other->first);
+		if (other->active && other != req && !(to_take && only_takes(other)))
+			bow_request_next_to(other, req->core, from, to);
 	}
 }
 

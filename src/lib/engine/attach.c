@@ -16,7 +16,6 @@ static int gather_crew(struct bow_engine *img)
 {
 	unsigned n = bow_crew_size(img->dev->queue_depth);
 
-	img->most_entries = BOW_REQUEST_ENTRIES;
 	if (n < 2)
 		return 0;
 	for (unsigned i = 0; i < n - 1; i++) {
@@ -24,9 +23,29 @@ static int gather_crew(struct bow_engine *img)
 		if (!img->crew_buf[i])
 			return -ENOMEM;
 	}
-	img->most_entries = BOW_CREW_ENTRIES;
 	img->crew = bow_crew_new(n);
 	return img->crew ? 0 : -ENOMEM;
+}
+
+static int allocate_request(struct bow_request *req, uint32_t most)
+{
+	req->most = most;
+	req->buf = malloc((size_t)BOW_COPY_MAX_BLK * BOW_BLOCK);
+	req->dests = malloc(most * sizeof(req->dests[0]));
+	req->entries = malloc(most * sizeof(req->entries[0]));
+	return req->buf && req->dests && req->entries ? 0 : -ENOMEM;
+}
+
+static int allocate_requests(struct bow_engine *img)
+{
+	uint32_t most = img->crew ? BOW_CREW_ENTRIES : BOW_REQUEST_ENTRIES;
+	struct bow_request *many = &img->requests[BOW_REQUESTS];
+	int rc = 0;
+
+	for (unsigned i = 0; i < BOW_REQUESTS && !rc; i++)
+		rc = allocate_request(&img->requests[i], most);
+	many->held = malloc(BOW_MANY_BLK * sizeof(many->held[0]));
+	return rc || !many->held ? -ENOMEM : allocate_request(many, BOW_MANY_BLK);
 }
 
 static int allocate(struct bow_engine *img)
@@ -40,15 +59,8 @@ static int allocate(struct bow_engine *img)
 	if (!img->backup_index || !img->zero_done_ready || !img->ahead || !img->emptied ||
 	    !img->giving || !img->batch)
 		return -ENOMEM;
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
-		struct bow_request *req = &img->requests[i];
-
-		req->buf = malloc((size_t)BOW_COPY_MAX_BLK * BOW_BLOCK);
-		req->dests = malloc(img->most_entries * sizeof(req->dests[0]));
-		req->entries = malloc(img->most_entries * sizeof(req->entries[0]));
-		if (!req->buf || !req->dests || !req->entries)
-			return -ENOMEM;
-	}
+	if (allocate_requests(img))
+		return -ENOMEM;
 	if (img->blocks.count > RESERVE_ALL_BLK)
 		return 0;
 	if (bow_blocks_reserve(&img->blocks, 0, img->blocks.count) ||
@@ -261,8 +273,9 @@ void bow_engine_release(struct bow_engine *img)
 	bow_bitmap_free(img->ahead);
 	bow_bitmap_free(img->emptied);
 	bow_bitmap_free(img->giving);
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS; i++) {
 		free(img->requests[i].buf);
+		free(img->requests[i].held);
 		free(img->requests[i].dests);
 		free(img->requests[i].entries);
 	}

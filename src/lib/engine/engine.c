@@ -44,6 +44,12 @@ static int op_write(struct bowimg_disk *disk, const void *buf, size_t bytes, uin
 	return bow_engine_write(bow_engine_of(disk), buf, bytes, off, err);
 }
 
+static void op_write_many(struct bowimg_disk *disk, struct bow_write *writes, uint32_t n,
+			  struct bowimg_error *err)
+{
+	bow_engine_write_many(bow_engine_of(disk), writes, n, err);
+}
+
 static int op_zero(struct bowimg_disk *disk, uint64_t off, uint64_t bytes, struct bowimg_error *err)
 {
 	return bow_engine_zero(bow_engine_of(disk), off, bytes, err);
@@ -161,6 +167,7 @@ static int op_before(struct bowimg_disk *disk, const char *mark, struct bowimg_d
 static const struct bow_disk_ops ops = {
 	.read = op_read,
 	.write = op_write,
+	.write_many = op_write_many,
 	.zero = op_zero,
 	.discard = op_discard,
 	.flush = op_flush,

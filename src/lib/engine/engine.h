@@ -10,11 +10,8 @@
 #include "lib/base/crew.h"
 #include "lib/base/gate.h"
 #include "lib/checkpoint/checkpoint.h"
+#include "lib/engine/request.h"
 
-#define BOW_REQUEST_BLK 256u	   /* most blocks of one write: 1 MiB */
-#define BOW_REQUEST_ENTRIES 512u   /* one per block at worst, block 0's copy, and backups ahead */
-#define BOW_CREW_ENTRIES 1280u	   /* the same where each of a crew adds some at the same time */
-#define BOW_REQUESTS 32u	   /* requests that may be preparing blocks at the same time */
 #define BOW_STREAMS 8u		   /* sequential writers remembered, for taking blocks ahead */
 #define BOW_ZERO_PENDING_MAX 1024u /* pending zeros waiting to be logged */
 
@@ -35,24 +32,6 @@ struct bow_gather {
 	bool waiting;		 /* the leader */
 	unsigned queued, served, expected;
 	uint64_t began_ns, round_ns;
-};
-
-/* A request that changes block states, from the moment it locks its blocks. */
-struct bow_request {
-	bool active;
-	uint64_t first, count;	     /* locked blocks: the request's, and around them those ahead */
-	uint64_t core, core_count;   /* the request's own */
-	uint64_t taken, taken_count; /* its own, and FREE ones around that its TAKE includes */
-	bool block0;		     /* holds block 0, too: writes it, or moves its live copy */
-	bool to_tail;		     /* its backups go to the tail */
-	bool give_first;	     /* rather than grow the tail or be refused */
-	uint64_t old_live0;    /* where block 0's live copy was, if this request moved it; else 0 */
-	uint64_t dests_left;   /* blocks still reserved for it */
-	uint64_t units;	       /* of room in the log, reserved for it */
-	struct bow_run *dests; /* blocks it was given; guarded by img->lock */
-	struct bow_entry *entries; /* room for img->most_entries, as in dests */
-	uint32_t n_dests, n;
-	uint8_t *buf; /* BOW_COPY_MAX_BLK blocks */
 };
 
 /* A request that reads or writes blocks without holding them: when it began (give.c). */
@@ -80,7 +59,7 @@ struct bow_engine {
 	struct bow_blocks blocks;
 	struct bow_alloc alloc;
 	uint64_t live0_blk;
-	struct bow_request requests[BOW_REQUESTS];
+	struct bow_request requests[BOW_SLOTS];
 	unsigned active_requests;
 	struct bow_stream streams[BOW_STREAMS];
 	unsigned next_stream;
@@ -129,7 +108,6 @@ struct bow_engine {
 	uint64_t index_gives;		       /* img->gives that the index knows of */
 
 	struct bow_crew *crew; /* that helps to back up; NULL: one request after the other */
-	uint32_t most_entries; /* of a request */
 	uint8_t *crew_buf[BOW_CREW_MAX - 1]; /* BOW_COPY_MAX_BLK blocks for each of them */
 
 	struct bow_carry *carry; /* NULL: nothing is carried */
@@ -179,45 +157,6 @@ int bow_engine_flush(struct bow_engine *img, struct bowimg_error *err);
 uint64_t bow_engine_make_room(struct bow_engine *img);
 int bow_engine_extent(struct bow_engine *img, uint64_t off, bool *zero, uint64_t *bytes,
 		      struct bowimg_error *err);
-
-/* ---- request.c: slots, block locks, space ---------------------------------------- */
-
-/*
- * Wait for a slot, and until no other request holds a block of [first, first + count) or writes
- * backups into it (rule 1); then hold these blocks. img->lock is held on return, also on error.
- * Returns NULL after a failed barrier.
- */
-struct bow_request *bow_request_begin(struct bow_engine *img, uint64_t first, uint64_t count,
-				      struct bowimg_error *err);
-/* Release blocks, space and slot; img->lock stays held. bow_request_end() drops that, too. */
-void bow_request_let_go(struct bow_engine *img, struct bow_request *req);
-void bow_request_end(struct bow_engine *img, struct bow_request *req);
-/* With img->lock held: does a request in flight hold a block of the range? */
-bool bow_request_overlaps(const struct bow_engine *img, uint64_t first, uint64_t count);
-/* With img->lock held: returns how many blocks of the range, from the first on, are not held. */
-uint64_t bow_request_clear_of(const struct bow_engine *img, uint64_t first, uint64_t count);
-/* With img->lock held: returns how many blocks from blk on one request holds; 0 if none does. */
-uint64_t bow_request_held_from(const struct bow_engine *img, uint64_t blk);
-/*
- * With img->lock held: must a write to these SAVED or LIVE blocks wait for a request in flight?
- * Blocks that a request holds besides its own do not change, unless it took them itself.
- */
-bool bow_request_delays(const struct bow_engine *img, uint64_t first, uint64_t count);
-
-/*
- * With img->lock held: reserve `dests` blocks for the request's backups, and log space for
- * `entries` entries now and `zero_done` later. May drop and retake the lock to grow the file.
- * -ENOSPC, -EIO; BOW_GIVE_FIRST: neither, the caller lets go and makes room first.
- */
-#define BOW_GIVE_FIRST (-EXFULL)
-int bow_request_reserve(struct bow_engine *img, struct bow_request *req, uint64_t dests,
-			uint64_t entries, uint64_t zero_done, struct bowimg_error *err);
-/*
- * With img->lock held: reserve log space for at most `most` GIVE entries; returns for how many, at
- * least 1. One block is always kept for them (rule 14). Released by the second call.
- */
-uint32_t bow_request_reserve_give(struct bow_engine *img, uint32_t most);
-void bow_request_release_give(struct bow_engine *img);
 
 /* ---- warn.c ---------------------------------------------------------------------- */
 
@@ -326,27 +265,6 @@ enum bow_give_when {
 int bow_give(struct bow_engine *img, enum bow_give_when when, uint64_t *given,
 	     struct bowimg_error *err);
 
-/* ---- backup/ -------------------------------------------------------------------- */
-
-/*
- * With img->lock held: get at most `most` of the reserved blocks, as one run; 0 if memory is out.
- */
-uint64_t bow_request_dest(struct bow_engine *img, struct bow_request *req, uint64_t most,
-			  uint64_t *start);
-/* Are backups being written into the range whose entries may not be durable yet? */
-bool bow_request_fills(const struct bow_request *req, uint64_t first, uint64_t count);
-
-/* Back up or move the request's own blocks, where their state asks for it; adds its entries. */
-int bow_request_back_up(struct bow_engine *img, struct bow_request *req, struct bowimg_error *err);
-/*
- * Then back up the originals around them. The request lets go of those that were not reached, or
- * could not be saved.
- */
-void bow_request_back_up_ahead(struct bow_engine *img, struct bow_request *req);
-/* The request holds block 0 and the block of its live copy: move that copy away. */
-int bow_engine_move_live0(struct bow_engine *img, struct bow_request *req,
-			  struct bowimg_error *err);
-
 /* ---- ahead.c: preparing more than was asked for ---------------------------------- */
 
 /*
@@ -380,12 +298,10 @@ uint64_t bow_share_give_from(const struct bow_engine *img);
 /* Before there are other threads: how much may be taken, and what an earlier process took. */
 void bow_share_open(struct bow_engine *img, bool was_clean);
 
-/* ---- write.c --------------------------------------------------------------------- */
+/* ---- many.c ---------------------------------------------------------------------- */
 
-/* A write inside at most BOW_REQUEST_BLK blocks, some of which need preparation. */
-int bow_write_prepared(struct bow_engine *img, const void *buf, size_t bytes, uint64_t off,
-		       struct bowimg_error *err);
-/* With img->lock held: make a run of FREE blocks the file system's, and add its entry. */
-void bow_request_take(struct bow_engine *img, struct bow_request *req, uint64_t start, uint64_t n);
+/* Several writes at a time: see struct bow_disk_ops. */
+void bow_engine_write_many(struct bow_engine *img, struct bow_write *writes, uint32_t n,
+			   struct bowimg_error *err);
 
 #endif

@@ -14,6 +14,35 @@ static bool being_given(const struct bow_engine *img, uint64_t first, uint64_t c
 	return bow_bitmap_count(img->giving) && !bow_bitmap_all(img->giving, first, count, false);
 }
 
+/* Finds the first blocks that the request holds and that do not end before blk; false: none. */
+static bool held_behind(const struct bow_request *req, uint64_t blk, struct bow_run *run)
+{
+	uint32_t low = 0, high = req->n_held;
+
+	if (!req->held) {
+		*run = (struct bow_run){req->first, req->count};
+		return blk < req->first + req->count;
+	}
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (req->held[mid].start_blk + req->held[mid].count_blk <= blk)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low < req->n_held)
+		*run = req->held[low];
+	return low < req->n_held;
+}
+
+static bool holds(const struct bow_request *req, uint64_t first, uint64_t count)
+{
+	struct bow_run run;
+
+	return held_behind(req, first, &run) && run.start_blk < first + count;
+}
+
 bool bow_request_overlaps(const struct bow_engine *img, uint64_t first, uint64_t count)
 {
 	unsigned seen = 0;
@@ -21,13 +50,13 @@ bool bow_request_overlaps(const struct bow_engine *img, uint64_t first, uint64_t
 	if (being_given(img, first, count))
 		return true;
 
-	for (unsigned i = 0; i < BOW_REQUESTS && seen < img->active_requests; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS && seen < img->active_requests; i++) {
 		const struct bow_request *req = &img->requests[i];
 
 		if (!req->active)
 			continue;
 		seen++;
-		if (bow_ranges_overlap(req->first, req->count, first, count))
+		if (holds(req, first, count))
 			return true;
 	}
 	return false;
@@ -35,11 +64,13 @@ bool bow_request_overlaps(const struct bow_engine *img, uint64_t first, uint64_t
 
 uint64_t bow_request_clear_of(const struct bow_engine *img, uint64_t first, uint64_t count)
 {
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
+	struct bow_run run;
+
+	for (unsigned i = 0; i < BOW_SLOTS; i++) {
 		const struct bow_request *req = &img->requests[i];
 
-		if (req->active && bow_ranges_overlap(req->first, req->count, first, count))
-			count = req->first > first ? req->first - first : 0;
+		if (req->active && held_behind(req, first, &run) && run.start_blk < first + count)
+			count = run.start_blk > first ? run.start_blk - first : 0;
 	}
 	if (bow_bitmap_count(img->giving))
 		count = bow_bitmap_next(img->giving, first, first + count, true) - first;
@@ -48,15 +79,29 @@ uint64_t bow_request_clear_of(const struct bow_engine *img, uint64_t first, uint
 
 uint64_t bow_request_held_from(const struct bow_engine *img, uint64_t blk)
 {
+	struct bow_run run;
 	uint64_t n = 0;
 
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS; i++) {
 		const struct bow_request *req = &img->requests[i];
 
-		if (req->active && bow_ranges_overlap(req->first, req->count, blk, 1))
-			n = bow_max(n, req->first + req->count - blk);
+		if (req->active && held_behind(req, blk, &run) && run.start_blk <= blk)
+			n = bow_max(n, run.start_blk + run.count_blk - blk);
 	}
 	return n;
+}
+
+void bow_request_next_to(const struct bow_request *req, uint64_t blk, uint64_t *from, uint64_t *to)
+{
+	struct bow_run run;
+
+	for (uint64_t at = *from; at < *to && held_behind(req, at, &run) && run.start_blk < *to;
+	     at = run.start_blk + run.count_blk) {
+		if (run.start_blk < blk)
+			*from = run.start_blk + run.count_blk;
+		else
+			*to = run.start_blk;
+	}
 }
 
 bool bow_request_delays(const struct bow_engine *img, uint64_t first, uint64_t count)
@@ -66,13 +111,14 @@ bool bow_request_delays(const struct bow_engine *img, uint64_t first, uint64_t c
 	if (being_given(img, first, count))
 		return true;
 
-	for (unsigned i = 0; i < BOW_REQUESTS && seen < img->active_requests; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS && seen < img->active_requests; i++) {
 		const struct bow_request *req = &img->requests[i];
 
 		if (!req->active)
 			continue;
 		seen++;
-		if (bow_ranges_overlap(req->taken, req->taken_count, first, count))
+		if (req->held ? holds(req, first, count)
+			      : bow_ranges_overlap(req->taken, req->taken_count, first, count))
 			return true;
 	}
 	return false;
@@ -80,12 +126,11 @@ bool bow_request_delays(const struct bow_engine *img, uint64_t first, uint64_t c
 
 static bool in_the_way(const struct bow_engine *img, uint64_t first, uint64_t count, bool block0)
 {
-	for (unsigned i = 0; i < BOW_REQUESTS; i++) {
+	for (unsigned i = 0; i < BOW_SLOTS; i++) {
 		const struct bow_request *req = &img->requests[i];
 
-		if (req->active &&
-		    (bow_ranges_overlap(req->first, req->count, first, count) ||
-		     (block0 && req->block0) || bow_request_fills(req, first, count)))
+		if (req->active && (holds(req, first, count) || (block0 && req->block0) ||
+				    bow_request_fills(req, first, count)))
 			return true;
 	}
 	return being_given(img, first, count);
@@ -104,6 +149,7 @@ static void reset(struct bow_request *req, uint64_t first, uint64_t count, bool 
 	req->active = true;
 	req->first = req->core = req->taken = first;
 	req->count = req->core_count = req->taken_count = count;
+	req->n_held = 0;
 	req->block0 = block0;
 	req->to_tail = false;
 	req->give_first = false;
@@ -133,6 +179,41 @@ struct bow_request *bow_request_begin(struct bow_engine *img, uint64_t first, ui
 	reset(req, first, count, block0);
 	img->active_requests++;
 	return req;
+}
+
+/* ---- one that holds many runs ---------------------------------------------------- */
+
+struct bow_request *bow_request_begin_many(struct bow_engine *img, struct bowimg_error *err)
+{
+	struct bow_request *req = &img->requests[BOW_REQUESTS];
+
+	pthread_mutex_lock(&img->lock);
+	do {
+		if (bow_engine_failed(img, err))
+			return NULL;
+	} while (req->active && !pthread_cond_wait(&img->changed, &img->lock));
+	reset(req, 0, 0, false);
+	img->active_requests++;
+	return req;
+}
+
+bool bow_request_hold(struct bow_engine *img, struct bow_request *req, struct bow_run run)
+{
+	const struct bow_run *last = req->n_held ? &req->held[req->n_held - 1] : NULL;
+
+	if (!req->held || !run.start_blk ||
+	    (last && run.start_blk < last->start_blk + last->count_blk) ||
+	    req->count + run.count_blk > BOW_MANY_BLK || req->n_held == BOW_MANY_BLK ||
+	    in_the_way(img, run.start_blk, run.count_blk, false))
+		return false;
+	req->held[req->n_held++] = run;
+	req->count += run.count_blk;
+	return true;
+}
+
+void bow_request_unhold(struct bow_request *req)
+{
+	req->count -= req->held[--req->n_held].count_blk;
 }
 
 void bow_request_let_go(struct bow_engine *img, struct bow_request *req)
@@ -244,15 +325,17 @@ int bow_request_reserve(struct bow_engine *img, struct bow_request *req, uint64_
 	int rc = 0;
 
 	/* A request that moves the log out of its segment leaves the segment's rest unused. */
-	uint64_t units = units_for(img, entries) + (dests ? units_in_blk(img) : 0);
+	uint64_t units = units_for(img, entries) + (dests && !req->held ? units_in_blk(img) : 0);
 
 	req->units += units;
 	img->units_reserved += units;
-	if (!(img->sb.flags & BOW_SUPER_STORE_TAIL) &&
+	if (!(img->sb.flags & BOW_SUPER_STORE_TAIL) && !req->to_tail &&
 	    img->alloc.free_blk >= img->dests_reserved + dests + reserve_blk(img, zero_done))
 		img->dests_reserved += dests;
 	else if (req->give_first && bow_share_give_worth(img, BOW_GIVE_ON_DEMAND))
 		rc = BOW_GIVE_FIRST;
+	else if (req->dests_left && !req->to_tail)
+		rc = no_space(img, err); /* what it has is not in the tail: so it has no more */
 	else
 		rc = reserve_in_tail(img, req, dests, zero_done, err);
 	if (!rc) {

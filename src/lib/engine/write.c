@@ -25,15 +25,10 @@
 
 /* ---- plan ------------------------------------------------------------------------ */
 
-struct needs {
-	uint64_t dests, zero_done;
-	bool originals, held, live0;
-};
-
-/* No entry of the request is logged: what it took is FREE again; block 0's old place stays HELD. */
-static void untake_all(struct bow_engine *img, struct bow_request *req)
+/* Block 0's old place stays HELD. */
+void bow_request_untake(struct bow_engine *img, struct bow_request *req, uint32_t from)
 {
-	for (uint32_t i = 0; i < req->n; i++) {
+	for (uint32_t i = from; i < req->n; i++) {
 		const struct bow_entry *e = &req->entries[i];
 
 		if (e->type != BOW_ENTRY_TAKE || e->source_blk == req->old_live0)
@@ -41,17 +36,18 @@ static void untake_all(struct bow_engine *img, struct bow_request *req)
 		bow_alloc_untake(&img->alloc, e->source_blk, e->count_blk);
 		bow_share_forget(img, e->source_blk, e->count_blk);
 	}
-	req->n = 0;
+	req->n = bow_min(req->n, from);
 }
 
-static void count_needs(struct bow_engine *img, struct bow_request *req, struct needs *needs)
+void bow_request_count_needs(struct bow_engine *img, struct bow_request *req, struct bow_run core,
+			     struct bow_needs *needs)
 {
-	uint64_t end = req->core + req->core_count, run;
+	uint64_t end = core.start_blk + core.count_blk, run;
 	enum bow_block_state state;
 	bool zero;
 
 	memset(needs, 0, sizeof(*needs));
-	for (uint64_t blk = req->core; blk < end; blk += run) {
+	for (uint64_t blk = core.start_blk; blk < end; blk += run) {
 		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
 		if (zero)
 			needs->zero_done += run;
@@ -63,19 +59,24 @@ static void count_needs(struct bow_engine *img, struct bow_request *req, struct 
 		needs->held |= state == BOW_HELD;
 	}
 	/* Block 0's copy moves to one block like any other; its entry is a TAKE, not a COPY. */
-	needs->live0 = img->live0_blk >= req->core && img->live0_blk < end;
+	needs->live0 = img->live0_blk >= core.start_blk && img->live0_blk < end;
+}
+
+static struct bow_run core_of(const struct bow_request *req)
+{
+	return (struct bow_run){req->core, req->core_count};
 }
 
 /* On error nothing is reserved, and the states are as before. */
 static int plan_with(struct bow_engine *img, struct bow_request *req, bool ahead,
-		     struct needs *needs, struct bowimg_error *err)
+		     struct bow_needs *needs, struct bowimg_error *err)
 {
 	uint64_t dests;
 	int rc = -EAGAIN;
 
 	req->first = req->taken = req->core;
 	req->count = req->taken_count = req->core_count;
-	count_needs(img, req, needs);
+	bow_request_count_needs(img, req, core_of(req), needs);
 	dests = needs->dests + (ahead ? bow_request_widen(img, req) : 0);
 	if (needs->originals && req->give_first && bow_share_in_the_way(img))
 		rc = BOW_GIVE_FIRST;
@@ -83,7 +84,7 @@ static int plan_with(struct bow_engine *img, struct bow_request *req, bool ahead
 		rc = bow_request_reserve(img, req, dests, dests + req->n + 1, needs->zero_done,
 					 err);
 	if (rc)
-		untake_all(img, req);
+		bow_request_untake(img, req, 0);
 	return rc;
 }
 
@@ -91,7 +92,7 @@ static int plan_with(struct bow_engine *img, struct bow_request *req, bool ahead
  * With img->lock held. -EAGAIN: FREE blocks that the request would take are reserved for the
  * backups of other requests. Those do not wait for this one, so trying again later helps.
  */
-static int plan(struct bow_engine *img, struct bow_request *req, struct needs *needs,
+static int plan(struct bow_engine *img, struct bow_request *req, struct bow_needs *needs,
 		struct bowimg_error *err)
 {
 	int rc;
@@ -113,7 +114,7 @@ static int plan(struct bow_engine *img, struct bow_request *req, struct needs *n
  * given back first. Returns with img->lock held.
  */
 static struct bow_request *begin_planned(struct bow_engine *img, uint64_t first, uint64_t count,
-					 struct needs *needs, int *rc, struct bowimg_error *err)
+					 struct bow_needs *needs, int *rc, struct bowimg_error *err)
 {
 	struct bow_request *req;
 	bool give_first = true;
@@ -139,7 +140,7 @@ static struct bow_request *begin_planned(struct bow_engine *img, uint64_t first,
 /* ---- make safe ------------------------------------------------------------------- */
 
 /* Do everything that comes before the guest's data may be written. */
-static int make_safe(struct bow_engine *img, struct bow_request *req, const struct needs *needs,
+static int make_safe(struct bow_engine *img, struct bow_request *req, const struct bow_needs *needs,
 		     struct bowimg_error *err)
 {
 	int rc = 0;
@@ -198,9 +199,10 @@ static size_t head_of(size_t bytes, uint64_t off)
 }
 
 /* The first and last block go apart if they are partial, or block 0; the rest at once. */
-static int write_data(struct bow_engine *img, const struct bow_request *req, const uint8_t *buf,
+int bow_request_write(struct bow_engine *img, const struct bow_request *req, const void *data,
 		      size_t bytes, uint64_t off, struct bowimg_error *err)
 {
+	const uint8_t *buf = data;
 	size_t head = head_of(bytes, off), tail = (bytes - head) % BOW_BLOCK;
 	size_t middle = bytes - head - tail;
 	int rc = head ? write_in_block(img, req, buf, head, off, err) : 0;
@@ -221,14 +223,13 @@ static void hide(struct bow_engine *img, uint64_t blk, uint64_t n)
 	bow_engine_queue_zero_pending(img, blk, n);
 }
 
-/* With img->lock held. The leaves are reserved, so none of this can fail. */
-static void settle_core(struct bow_engine *img, struct bow_request *req, bool written)
+static void settle_states(struct bow_engine *img, struct bow_run core, bool written)
 {
-	uint64_t end = req->core + req->core_count, run;
+	uint64_t end = core.start_blk + core.count_blk, run;
 	enum bow_block_state state;
 	bool zero;
 
-	for (uint64_t blk = req->core; blk < end; blk += run) {
+	for (uint64_t blk = core.start_blk; blk < end; blk += run) {
 		run = bow_blocks_run(&img->blocks, blk, end - blk, &state, &zero);
 		if (state == BOW_ORIGINAL)
 			img->changed_blk += run;
@@ -247,6 +248,22 @@ static void settle_core(struct bow_engine *img, struct bow_request *req, bool wr
 			img->n_zero_done += run;
 		}
 	}
+}
+
+void bow_request_settle(struct bow_engine *img, struct bow_run core, bool written)
+{
+	settle_states(img, core, written);
+	/* Other requests may have prepared them while this one waited for its blocks. */
+	bow_share_forget(img, core.start_blk, core.count_blk);
+	bow_give_note_filled(img, core.start_blk, core.count_blk);
+}
+
+void bow_request_count_backups(struct bow_engine *img, const struct bow_request *req)
+{
+	for (uint32_t i = 0; i < req->n; i++)
+		if (req->entries[i].type == BOW_ENTRY_COPY &&
+		    !(req->entries[i].flags & BOW_ENTRY_MOVE))
+			img->backup_blk += req->entries[i].count_blk;
 }
 
 /* Around the request: settle what back_up_around() did. */
@@ -268,23 +285,17 @@ static void settle_around(struct bow_engine *img, uint64_t from, uint64_t end)
 
 static void settle(struct bow_engine *img, struct bow_request *req, bool written)
 {
-	settle_core(img, req, written);
-	/* Other requests may have prepared them while this one waited for its blocks. */
-	bow_share_forget(img, req->core, req->core_count);
-	bow_give_note_filled(img, req->core, req->core_count);
+	bow_request_settle(img, core_of(req), written);
 	settle_around(img, req->core + req->core_count, req->first + req->count);
 	settle_around(img, req->first, req->core);
-	for (uint32_t i = 0; i < req->n; i++)
-		if (req->entries[i].type == BOW_ENTRY_COPY &&
-		    !(req->entries[i].flags & BOW_ENTRY_MOVE))
-			img->backup_blk += req->entries[i].count_blk;
+	bow_request_count_backups(img, req);
 }
 
 int bow_write_prepared(struct bow_engine *img, const void *buf, size_t bytes, uint64_t off,
 		       struct bowimg_error *err)
 {
 	uint64_t first = off / BOW_BLOCK, count = (off + bytes - 1) / BOW_BLOCK - first + 1;
-	struct needs needs = {0};
+	struct bow_needs needs = {0};
 	int rc;
 	struct bow_request *req = begin_planned(img, first, count, &needs, &rc, err);
 
@@ -298,10 +309,10 @@ int bow_write_prepared(struct bow_engine *img, const void *buf, size_t bytes, ui
 	rc = make_safe(img, req, &needs, err);
 	if (rc) {
 		pthread_mutex_lock(&img->lock);
-		untake_all(img, req);
+		bow_request_untake(img, req, 0);
 		goto out;
 	}
-	rc = write_data(img, req, buf, bytes, off, err);
+	rc = bow_request_write(img, req, buf, bytes, off, err);
 	pthread_mutex_lock(&img->lock);
 	settle(img, req, !rc);
 out:

@@ -14,7 +14,7 @@
 
 #include "lib/base/bytes.h"
 #include "lib/base/crew.h"
-#include "lib/engine/engine.h"
+#include "lib/engine/backup/private.h"
 
 /* ---- the blocks that backups go to ------------------------------------------------ */
 
@@ -45,7 +45,7 @@ uint64_t bow_request_dest(struct bow_engine *img, struct bow_request *req, uint6
 	else
 		img->dests_reserved -= n;
 	img->moves++;
-	assert(req->n_dests < img->most_entries);
+	assert(req->n_dests < req->most);
 	req->dests[req->n_dests++] = (struct bow_run){*start, n};
 	return n;
 }
@@ -62,7 +62,14 @@ static bool is_hole(struct bow_engine *img, uint64_t start, uint64_t n)
 	       reach >= bow_super_bytes(&img->sb, start, n);
 }
 
-static void add_zero(struct bow_engine *img, struct bow_request *req, uint64_t start, uint64_t n)
+void bow_save_add(struct bow_engine *img, struct bow_request *req, const struct bow_entry *e)
+{
+	pthread_mutex_lock(&img->lock);
+	req->entries[req->n++] = *e;
+	pthread_mutex_unlock(&img->lock);
+}
+
+void bow_save_add_zero(struct bow_engine *img, struct bow_request *req, uint64_t start, uint64_t n)
 {
 	const struct bow_entry e = {
 		.type = BOW_ENTRY_ZERO,
@@ -71,9 +78,7 @@ static void add_zero(struct bow_engine *img, struct bow_request *req, uint64_t s
 		.count_blk = (uint32_t)n,
 	};
 
-	pthread_mutex_lock(&img->lock);
-	req->entries[req->n++] = e;
-	pthread_mutex_unlock(&img->lock);
+	bow_save_add(img, req, &e);
 }
 
 /* Get a place for at most n blocks, and the entry that is going to name it; 0: memory is out. */
@@ -127,16 +132,15 @@ static int save_originals(struct bow_engine *img, struct bow_request *req, struc
 		     k < run.count_blk && bow_is_zero(buf + k * BOW_BLOCK, BOW_BLOCK) == zero;)
 			k++;
 		if (zero)
-			add_zero(img, req, run.start_blk, k);
+			bow_save_add_zero(img, req, run.start_blk, k);
 		else
 			rc = copy_run(img, req, (struct bow_run){run.start_blk, k}, buf, 0, err);
 	}
 	return rc;
 }
 
-/* The piece is in buf then; what a last block lacks is zeros. */
-static int read_piece(struct bow_engine *img, struct bow_run run, uint8_t *buf,
-		      struct bowimg_error *err)
+int bow_save_read(struct bow_engine *img, struct bow_run run, uint8_t *buf,
+		  struct bowimg_error *err)
 {
 	size_t bytes = bow_super_bytes(&img->sb, run.start_blk, run.count_blk);
 
@@ -160,8 +164,7 @@ static bool has_room(const struct saving *s)
 {
 	uint32_t more = (s->at_it + 1) * BOW_COPY_MAX_BLK;
 
-	return s->req->n + more <= s->img->most_entries &&
-	       s->req->n_dests + more <= s->img->most_entries;
+	return s->req->n + more <= s->req->most && s->req->n_dests + more <= s->req->most;
 }
 
 /* The blocks from s->next on that are alike, at most a piece. */
@@ -200,7 +203,7 @@ static bool take_piece(struct saving *s, struct bow_run *piece, enum bow_block_s
 static int save_piece(struct saving *s, struct bow_run piece, enum bow_block_state state,
 		      uint8_t *buf, struct bowimg_error *err)
 {
-	int rc = read_piece(s->img, piece, buf, err);
+	int rc = bow_save_read(s->img, piece, buf, err);
 
 	if (!rc && state == BOW_HELD)
 		rc = copy_run(s->img, s->req, piece, buf, BOW_ENTRY_MOVE, err);
