@@ -148,6 +148,9 @@ os.fsync(fd)' '{}'
 
 @test "damage that one of many threads finds ends the rollback before it begins" {
 	local source dest blk
+	# What is said of the last record is something else: a power cut may have taken it.
+	expect 0 run -q --via=fuse --on-success=keep --on-failure=keep disk.img -- \
+		dd if=/dev/urandom of={} bs=4096 count=1 seek=9 conv=notrunc
 	read -r source dest <<<"$("$BOWIMG" log --json disk.img |
 		jq -r '[.[] | select(.type == "copy" and .source != 0)][100] | "\(.source) \(.dest)"')"
 	# The backup and the block itself, which may have been saved ahead and not written: neither has

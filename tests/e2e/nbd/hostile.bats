@@ -56,9 +56,9 @@ leave() {
 	beside half_handshake 1000
 	beside garbage 250
 	beside lengths 250
-	# It is the same process, and nothing of theirs is left in it; the cache has 32 threads.
+	# It is the same process, and nothing of theirs is left in it.
 	[ "$(nbdkit_of "$server")" = "$nbdkit" ]
-	wait_until sh -c "[ \$(ls /proc/$nbdkit/task | wc -l) -lt 45 ]"
+	wait_until sh -c "[ \$(ls /proc/$nbdkit/task | wc -l) -lt 22 ]"
 	[ "$(find "/proc/$nbdkit/fd" -mindepth 1 | wc -l)" -lt 30 ]
 	unserve
 	roll_back

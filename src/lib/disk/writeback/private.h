@@ -11,7 +11,8 @@
 #include "lib/disk/writeback/writeback.h"
 
 #define BOW_WRITEBACK_BLK 4096u
-#define BOW_WRITEBACK_RUN 64u /* blocks that are written as one request at most */
+#define BOW_WRITEBACK_RUN 64u	 /* blocks that are written as one request at most */
+#define BOW_WRITEBACK_MANY 2048u /* ... by one call for many */
 /* Bytes that a block may take below: itself, its backup, another one that gives way, the log. */
 #define BOW_WRITEBACK_COST (4ull * BOW_WRITEBACK_BLK)
 
@@ -119,7 +120,8 @@ struct bow_writeback {
 	struct bow_crew *crew;
 	struct bow_dirty **order; /* the blocks of a round */
 	uint32_t round_n, round_next;
-	uint8_t *runs; /* BOW_WRITEBACK_RUN blocks for each of the crew */
+	uint8_t *runs; /* BOW_WRITEBACK_RUN blocks for each of the crew, or BOW_WRITEBACK_MANY */
+	struct bow_write *writes; /* BOW_WRITEBACK_MANY */
 };
 
 /* writer.c: starts the thread that writes, and ends it when nothing is dirty. -ENOMEM, -EAGAIN. */
@@ -133,6 +135,18 @@ void bow_writeback_wait(struct bow_writeback *w);
 void bow_writeback_settle(struct bow_writeback *w);
 /* With the lock held: the writer has lost something. */
 int bow_writeback_failed(const struct bow_writeback *w, struct bowimg_error *err);
+
+/* round.c: how many blocks from number `at` of the round on lie side by side. */
+uint32_t bow_writeback_run_at(const struct bow_writeback *w, uint32_t at);
+/* The content of blocks that lie side by side, where it is or copied into buf. */
+const uint8_t *bow_writeback_content(const struct bow_writeback *w, struct bow_dirty **run,
+				     uint32_t n, uint8_t *buf);
+/* Blocks of the round are written, or could not be. */
+void bow_writeback_clean(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, int rc,
+			 const struct bowimg_error *err);
+
+/* together.c: write the blocks of the round; those that are left are its blocks then. */
+void bow_writeback_write_together(struct bow_writeback *w);
 
 /* passing.c: nobody writes into a block of it meanwhile. `is_passed` with the lock held. */
 enum bow_passing_kind { BOW_PASSING_READS, BOW_PASSING_WRITES, BOW_PASSING_ZEROS };

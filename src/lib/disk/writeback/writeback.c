@@ -286,6 +286,7 @@ static void release(struct bow_writeback *w)
 	bow_crew_free(w->crew);
 	free(w->order);
 	free(w->runs);
+	free(w->writes);
 	bow_dirty_release(&w->set);
 	pthread_cond_destroy(&w->wanted);
 	pthread_cond_destroy(&w->changed);

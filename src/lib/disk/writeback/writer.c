@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Writes what is dirty, in rounds. A round takes all blocks that are dirty when it begins, in the
- * order of their numbers, and writes them side by side, with many requests at a time: below they
- * share barriers, and what lies near to each other is backed up together. A thread of its own does
- * that, or the one that flushes, if it finds no round under way.
+ * order of their numbers, and writes them: many of them together, few with as many requests at a
+ * time, which share barriers below. A thread of its own does that, or the one that flushes, if it
+ * finds no round under way.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 #include "lib/disk/writeback/private.h"
 
 #define DUE_NS (50u * 1000u * 1000u)
+#define CREW 16u /* requests in flight; more runs than that are written together */
 #define RUN_BYTES ((size_t)BOW_WRITEBACK_RUN * BOW_WRITEBACK_BLK)
 
 /* ---- the order of a round ------------------------------------------------------------- */
@@ -73,22 +74,11 @@ static uint32_t take_run(struct bow_writeback *w, struct bow_dirty ***run)
 
 	pthread_mutex_lock(&w->lock);
 	*run = &w->order[w->round_next];
-	while (n < BOW_WRITEBACK_RUN && w->round_next + n < w->round_n &&
-	       (*run)[n]->blk == (*run)[0]->blk + n)
-		n++;
+	if (w->round_next < w->round_n)
+		n = bow_writeback_run_at(w, w->round_next);
 	w->round_next += n;
 	pthread_mutex_unlock(&w->lock);
 	return n;
-}
-
-/* A stream fills places in their order. */
-static bool lie_together(struct bow_dirty **run, uint32_t n)
-{
-	uint32_t i = 1;
-
-	while (i < n && run[i] == run[0] + i)
-		i++;
-	return i == n;
 }
 
 static int write_run(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, uint8_t *buf,
@@ -97,33 +87,7 @@ static int write_run(struct bow_writeback *w, struct bow_dirty **run, uint32_t n
 	uint64_t off = run[0]->blk * BOW_WRITEBACK_BLK;
 	size_t bytes = (size_t)bow_min((uint64_t)n * BOW_WRITEBACK_BLK, w->disk.size - off);
 
-	if (lie_together(run, n))
-		return bow_disk_write(w->below, bow_dirty_data(&w->set, run[0]), bytes, off, err);
-	for (uint32_t i = 0; i < n; i++)
-		memcpy(buf + (size_t)i * BOW_WRITEBACK_BLK, bow_dirty_data(&w->set, run[i]),
-		       BOW_WRITEBACK_BLK);
-	return bow_disk_write(w->below, buf, bytes, off, err);
-}
-
-/*
- * What could not be written is not read any more, either: whoever wrote it has had the answer. The
- * next process tries it again.
- */
-static void clean(struct bow_writeback *w, struct bow_dirty **run, uint32_t n, int rc,
-		  const struct bowimg_error *err)
-{
-	pthread_mutex_lock(&w->lock);
-	if (rc && !w->failed) {
-		w->failed = rc;
-		w->failure = *err;
-	}
-	/* Backwards: the next stream finds them in their order. */
-	for (uint32_t i = n; i-- > 0;)
-		(rc ? bow_dirty_lose : bow_dirty_remove)(&w->set, run[i]);
-	w->spent += n * BOW_WRITEBACK_COST;
-	w->cleaned++;
-	pthread_cond_broadcast(&w->changed);
-	pthread_mutex_unlock(&w->lock);
+	return bow_disk_write(w->below, bow_writeback_content(w, run, n, buf), bytes, off, err);
 }
 
 static int write_runs(void *ctx, unsigned number, const atomic_bool *stop, struct bowimg_error *err)
@@ -137,19 +101,19 @@ static int write_runs(void *ctx, unsigned number, const atomic_bool *stop, struc
 	while ((n = take_run(w, &run))) {
 		int rc = write_run(w, run, n, buf, err);
 
-		clean(w, run, n, rc, err);
+		bow_writeback_clean(w, run, n, rc, err);
 	}
 	return 0;
 }
 
-/* As many threads as there is work for: to wake one takes longer than to write a block. */
-static unsigned helpers(const struct bow_writeback *w)
+/* How many runs there are, up to those that are worth being written together. */
+static unsigned runs(const struct bow_writeback *w)
 {
-	unsigned runs = 1;
+	unsigned n = w->round_n ? 1 : 0;
 
-	for (uint32_t i = 1; i < w->round_n && runs < BOW_CREW_MAX; i++)
-		runs += w->order[i]->blk != w->order[i - 1]->blk + 1;
-	return runs;
+	for (uint32_t i = 1; i < w->round_n && n < CREW; i++)
+		n += w->order[i]->blk != w->order[i - 1]->blk + 1;
+	return n;
 }
 
 /* With the lock held, which is dropped meanwhile. One thread at a time: nobody is `writing`. */
@@ -160,7 +124,10 @@ static void write_round(struct bow_writeback *w)
 	begin_round(w);
 	pthread_mutex_unlock(&w->lock);
 	sort(w->order, w->round_n);
-	bow_crew_do(w->crew, helpers(w), write_runs, w, NULL);
+	if (runs(w) == CREW)
+		bow_writeback_write_together(w);
+	/* As many threads as there is work for: to wake one takes longer than to write a block. */
+	bow_crew_do(w->crew, runs(w), write_runs, w, NULL);
 	pthread_mutex_lock(&w->lock);
 	w->writing = false;
 	w->done = w->begun;
@@ -199,9 +166,11 @@ static void *writer_main(void *arg)
 int bow_writeback_start(struct bow_writeback *w)
 {
 	w->order = malloc(w->set.n * sizeof(void *));
-	w->runs = malloc(BOW_CREW_MAX * RUN_BYTES);
-	w->crew = bow_crew_new(BOW_CREW_MAX);
-	if (!w->order || !w->runs || !w->crew)
+	w->runs = malloc((size_t)bow_max(CREW * BOW_WRITEBACK_RUN, BOW_WRITEBACK_MANY) *
+			 BOW_WRITEBACK_BLK);
+	w->writes = malloc(BOW_WRITEBACK_MANY * sizeof(w->writes[0]));
+	w->crew = bow_crew_new(CREW);
+	if (!w->order || !w->runs || !w->writes || !w->crew)
 		return -ENOMEM;
 	return bow_crew_thread(&w->writer, writer_main, w);
 }
