@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cache as a disk. Writes of up to 64 KiB become dirty blocks; all else passes to the disk
- * below, after the dirty blocks in its way are written. So no block is at any time in both ways,
+ * The cache as a disk. Small writes become dirty blocks; all else passes to the disk below, after
+ * the dirty blocks in its way are written. So no block is at any time in both ways,
  * and a write that was answered is never dropped in favour of one that is not yet there: after a
  * flush and a power cut the disk would have neither.
  */
@@ -15,6 +15,7 @@
 
 #define BLK BOW_WRITEBACK_BLK
 #define SMALL_BYTES (64u << 10)
+#define SMALL_FAR_BYTES (1u << 20) /* where each request waits, but many do so at a time */
 #define LEAST_BLK 64u
 #define MOST_BLK (1u << 20)
 #define READ_TRIES 4 /* then nothing of it is dirty while it is read */
@@ -140,9 +141,10 @@ static int op_write(struct bowimg_disk *disk, const void *buf, size_t bytes, uin
 		    struct bowimg_error *err)
 {
 	struct bow_writeback *w = self(disk);
+	size_t small = w->below->queue_depth > 1 ? SMALL_FAR_BYTES : SMALL_BYTES;
 
-	return bytes <= SMALL_BYTES ? write_small(w, buf, bytes, off, err)
-				    : pass_write(w, buf, bytes, off, err);
+	return bytes <= small ? write_small(w, buf, bytes, off, err)
+			      : pass_write(w, buf, bytes, off, err);
 }
 
 /* ---- zeros ----------------------------------------------------------------------------- */

@@ -109,10 +109,10 @@ static int write_runs(void *ctx, unsigned number, const atomic_bool *stop, struc
 /* How many runs there are, up to those that are worth being written together. */
 static unsigned runs(const struct bow_writeback *w)
 {
-	unsigned n = w->round_n ? 1 : 0;
+	unsigned n = 0;
 
-	for (uint32_t i = 1; i < w->round_n && n < CREW; i++)
-		n += w->order[i]->blk != w->order[i - 1]->blk + 1;
+	for (uint32_t at = 0; at < w->round_n && n < CREW; at += bow_writeback_run_at(w, at))
+		n++;
 	return n;
 }
 

@@ -96,18 +96,30 @@ static struct bow_disk_ops ops = {.read = op_read,
 				  .flush = op_flush,
 				  .close = op_close};
 
-static int set_up(void **state)
+static int open_over(unsigned queue_depth)
 {
 	const struct bow_writeback_options cache = {.bytes = CACHE};
 
-	(void)state;
 	below = calloc(1, sizeof(*below));
 	assert_non_null(below);
-	below->disk = (struct bowimg_disk){.built = &ops, .name = "below", .size = SIZE};
+	below->disk = (struct bowimg_disk){
+		.built = &ops, .name = "below", .size = SIZE, .queue_depth = queue_depth};
 	below->bad = UINT64_MAX;
 	ops.write_many = op_write_many;
 	assert_int_equal(bow_writeback_new(&below->disk, &cache, &disk, NULL), 0);
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	return open_over(0);
+}
+
+static int set_up_far(void **state)
+{
+	(void)state;
+	return open_over(32);
 }
 
 static int tear_down(void **state)
@@ -197,6 +209,46 @@ static void test_neighbours_are_one_write_of_up_to_64_blocks(void **state)
 	assert_in_range(below->longest, 2 * BLOCK, 64 * BLOCK);
 }
 
+static void test_a_stream_of_small_writes_is_written_by_one_call(void **state)
+{
+	(void)state;
+	write_blocks(0, 2048, 1);
+	assert_int_equal(bow_disk_flush(disk, NULL), 0);
+	assert_in_range(below->together, 16, 2048);
+	assert_below(0, 2048, 1);
+}
+
+static void write_a_mib(void)
+{
+	uint8_t *data = malloc(256 * BLOCK);
+
+	assert_non_null(data);
+	for (uint64_t blk = 0; blk < 256; blk++)
+		memset(data + blk * BLOCK, content_of(300 + blk), BLOCK);
+	assert_int_equal(bow_disk_write(disk, data, 256 * BLOCK, 300 * BLOCK, NULL), 0);
+	free(data);
+}
+
+static void test_a_large_write_passes_where_the_disk_is_near(void **state)
+{
+	(void)state;
+	write_a_mib();
+	assert_int_equal(below->alone, 1);
+	assert_below(300, 256, 1);
+}
+
+static void test_a_large_write_waits_for_others_where_the_disk_is_far(void **state)
+{
+	(void)state;
+	write_a_mib();
+	write_blocks(1000, 20, 2);
+	assert_int_equal(bow_disk_flush(disk, NULL), 0);
+	/* Pieces of 64 blocks, alone or together. */
+	assert_in_range(below->alone + below->together, 24, 40);
+	assert_below(300, 256, 1);
+	assert_below(1000, 20, 2);
+}
+
 static void test_last_block_of_the_disk_keeps_its_length(void **state)
 {
 	(void)state;
@@ -237,6 +289,11 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		TEST(test_a_stream_of_small_writes_is_written_by_one_call),
+		TEST(test_a_large_write_passes_where_the_disk_is_near),
+		cmocka_unit_test_setup_teardown(
+			test_a_large_write_waits_for_others_where_the_disk_is_far, set_up_far,
+			tear_down),
 		TEST(test_many_runs_are_written_by_one_call),
 		TEST(test_what_is_not_begun_is_written_alone),
 		TEST(test_few_runs_are_written_one_by_one),
