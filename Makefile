@@ -308,9 +308,9 @@ check-crash-asan:
 # that are missing, each of which it must find.
 TSAN_CFLAGS := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 TSAN_TESTS := unit/lib/base/test_crew unit/lib/engine/test_gather unit/lib/engine/test_ahead \
-	unit/lib/engine/test_before unit/lib/engine/test_give unit/lib/disk/test_nbd_threads \
-	unit/lib/disk/test_nbd_again \
-	unit/lib/disk/test_writeback unit/lib/disk/test_writeback_room \
+	unit/lib/engine/test_before unit/lib/engine/test_give unit/lib/engine/test_many_order \
+	unit/lib/disk/test_nbd_threads unit/lib/disk/test_nbd_again \
+	unit/lib/disk/test_writeback unit/lib/disk/test_writeback_room unit/lib/disk/test_writeback_round \
 	unit/nbdkit/test_nbdkit_plugin property/test_property
 # With many random bits in addresses the sanitizer does not find its place.
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
