@@ -77,9 +77,10 @@ static int read_blocks(struct saving *s, const struct piece *p, uint8_t *buf,
 	uint32_t i, n;
 	int rc = 0;
 
-	for (i = 0; i < p->n; i += run_at(p, i))
-		bow_disk_will_read(s->img->dev, p->blk[i] * BOW_BLOCK,
-				   (uint64_t)run_at(p, i) * BOW_BLOCK);
+	for (i = 0; i < p->n; i += n) {
+		n = run_at(p, i);
+		bow_disk_will_read(s->img->dev, p->blk[i] * BOW_BLOCK, (uint64_t)n * BOW_BLOCK);
+	}
 	for (i = 0; i < p->n && !rc; i += n) {
 		n = run_at(p, i);
 		rc = bow_save_read(s->img, (struct bow_run){p->blk[i], n},
@@ -188,5 +189,7 @@ int bow_request_back_up_many(struct bow_engine *img, struct bow_request *req,
 		return 0;
 	if (img->crew)
 		s.piece = (uint32_t)bow_min(s.piece, bow_div_up(req->dests_left, BOW_CREW_MAX));
-	return bow_crew_do(img->crew, BOW_CREW_MAX, save_pieces, &s, err);
+	return bow_crew_do(img->crew,
+			   (unsigned)bow_min(bow_div_up(req->dests_left, s.piece), BOW_CREW_MAX),
+			   save_pieces, &s, err);
 }
