@@ -59,15 +59,23 @@ static void choose(struct worker *w, struct lab_request *req)
 	req->bytes = bow_min(req->bytes, size - req->off);
 }
 
+bool crowd_has_room(struct crowd *c)
+{
+	bool yes;
+
+	pthread_mutex_lock(&c->lock);
+	yes = c->lab->oracle.fullest < ORACLE_VALUES - 3;
+	pthread_mutex_unlock(&c->lock);
+	return yes;
+}
+
 void crowd_choose(struct worker *w, struct lab_request *req)
 {
 	uint32_t n = rng_below(&w->rng, 100);
 
 	memset(req, 0, sizeof(*req));
-	pthread_mutex_lock(&w->crowd->lock);
-	if (w->crowd->lab->oracle.fullest >= ORACLE_VALUES - 3)
+	if (!crowd_has_room(w->crowd))
 		n = 99;
-	pthread_mutex_unlock(&w->crowd->lock);
 	req->kind = n < 60   ? LAB_WRITE
 		    : n < 65 ? LAB_FUA
 		    : n < 78 ? LAB_ZERO

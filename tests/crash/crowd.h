@@ -25,6 +25,8 @@ struct worker {
 	char why[640];
 };
 
+/* Can the oracle note more values of each sector? */
+bool crowd_has_room(struct crowd *c);
 bool crowd_owns(const struct worker *w, uint32_t sector);
 /* The next request of this thread. */
 void crowd_choose(struct worker *w, struct lab_request *req);

@@ -189,16 +189,6 @@ static void some_together(struct worker *w)
 			fail(w, "writes together", writes[i].result, &err);
 }
 
-static bool has_room_for_more(struct worker *w)
-{
-	bool yes;
-
-	pthread_mutex_lock(&w->crowd->lock);
-	yes = w->crowd->lab->oracle.fullest < ORACLE_VALUES - 3;
-	pthread_mutex_unlock(&w->crowd->lock);
-	return yes;
-}
-
 static void *work(void *arg)
 {
 	struct worker *w = arg;
@@ -206,7 +196,7 @@ static void *work(void *arg)
 	while (w->requests-- > 0 && !w->why[0] && !is_dead(w))
 		if (rng_chance(&w->rng, 15))
 			look_back(w);
-		else if (rng_chance(&w->rng, 25) && has_room_for_more(w))
+		else if (rng_chance(&w->rng, 25) && crowd_has_room(w->crowd))
 			some_together(w);
 		else
 			one_request(w);

@@ -21,9 +21,9 @@
 
 #include "count_dev.h"
 #include "lib/base/bytes.h"
-#include "lib/disk/scatter.h"
 #include "lib/format/format.h"
 #include "lib/verbs/operations.h"
+#include "pieces.h"
 #include "rng.h"
 
 #define MIB_BLK 256u
@@ -167,19 +167,13 @@ static int write_together(bowimg_disk *disk, struct request *r, uint32_t n,
 			  struct bowimg_error *err)
 {
 	static struct bow_write writes[TOGETHER];
-	int rc = 0;
 
 	qsort(r, n, sizeof(*r), by_place);
 	for (uint32_t i = 0; i < n; i++)
 		writes[i] = (struct bow_write){.buf = content(),
 					       .bytes = (size_t)r[i].n * BOW_BLOCK,
 					       .off = r[i].blk * (uint64_t)BOW_BLOCK};
-	bow_disk_write_many(disk, writes, n, err);
-	for (uint32_t i = 0; i < n && !rc; i++)
-		rc = writes[i].begun ? writes[i].result
-				     : bow_disk_write(disk, writes[i].buf, writes[i].bytes,
-						      writes[i].off, err);
-	return rc;
+	return pieces_write_many(disk, writes, n, err);
 }
 
 static int write_all_together(bowimg_disk *disk, struct bowimg_error *err)
